@@ -1,0 +1,49 @@
+# Two commands for a new user: `make demo` and `make test`. Both set everything up first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := trust diffusion protos client coordinator
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test unit integration check format protos bench clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+install: $(STAMP)  ## set up .venv by plain pip
+
+$(STAMP): constraints.txt requirements-dev.txt $(PACKAGES:%=%/pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit("Severable needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt hatchling editables torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation $(PACKAGES:%=-e ./%) -r requirements-dev.txt
+	touch $@
+
+demo: install  ## a whole federation on this machine: train, route, compose, remove, prove (under 3 minutes)
+	PYTHONPATH=deploy $(BIN)/python -P -m severable_demo --out demo-out
+
+test: install  ## the whole suite, unit and integration
+	$(BIN)/python -P -m pytest
+
+unit: install  ## the unit tests alone (seconds)
+	$(BIN)/python -P -m pytest -m 'not integration'
+
+integration: install  ## the tests with real processes alone
+	$(BIN)/python -P -m pytest -m integration
+
+check: install  ## ruff, mypy strict, import-linter, generated code up to date
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python deploy/protoc.py --check
+
+format: install  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: install  ## regenerate the gRPC code from the .proto files
+	$(BIN)/python deploy/protoc.py
+
+clean:  ## remove the environment and what the demo made
+	rm -rf $(VENV) demo-out

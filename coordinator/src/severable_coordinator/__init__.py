@@ -1,0 +1,1 @@
+"""Admission, routers, composites, removal, the log."""

@@ -1,0 +1,1 @@
+"""The wire format between owners and coordinator."""

@@ -1,0 +1,39 @@
+"""The command tree, and the one place where an error becomes a line on stderr and an exit code."""
+
+import sys
+
+import typer
+from severable_trust.errors import TrustError
+
+from severable_coordinator.adapters.cli import build, contract, log, party, remove, serve, shards, train
+from severable_coordinator.errors import CoordinatorError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Composite diffusion models whose parts can be removed, and proved removed: the coordinator's side.",
+    epilog="Begin with: severable-coordinator init --home ./coordinator --id federation",
+)
+app.command("init")(serve.init)
+app.command("up")(serve.up)
+app.command("status")(serve.status)
+app.add_typer(party.app, name="party", help="Invite data owners and list them.")
+app.add_typer(contract.app, name="contract", help="Offer contracts and list them.")
+app.command("train")(train.train)
+app.add_typer(shards.app, name="shards", help="List, export and import admitted shards.")
+app.add_typer(build.router_app, name="router", help="Build the router of a group's shards.")
+app.command("assemble")(build.assemble)
+app.command("sample")(build.sample)
+app.command("remove")(remove.remove)
+app.command("log")(log.log)
+
+
+def main() -> None:
+    """Run the command line; exits 0, 1 on a refusal or failure (one line on stderr), 2 on wrong usage."""
+    try:
+        app()
+    except (CoordinatorError, TrustError) as error:
+        sys.exit(f"severable-coordinator: {error}")
+    except KeyboardInterrupt:
+        sys.exit("severable-coordinator: interrupted; what was finished is kept, run the command again to go on")

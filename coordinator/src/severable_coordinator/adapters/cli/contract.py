@@ -1,0 +1,92 @@
+"""`contract offer`, `contract list` and `contract show`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from severable_trust.contract import Action, Contract, describe
+from severable_trust.statement import read_unverified, statement_id
+
+from severable_coordinator.adapters.cli.options import DEFAULT_GROUP, DEFAULT_HOME, As, Format, Home
+from severable_coordinator.adapters.cli.output import listing
+from severable_coordinator.adapters.recipes import read_recipe
+from severable_coordinator.bootstrap import open_home
+from severable_coordinator.contracting import Terms
+from severable_coordinator.errors import NotFoundError
+from severable_coordinator.ports import ContractRecord, ContractStore
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command(epilog="Example: severable-coordinator contract offer hospital-a --recipe digits.json --group licensees")
+def offer(
+    party: Annotated[str, typer.Argument(help="The party to offer it to.")],
+    recipe: Annotated[Path, typer.Option(help="The recipe (JSON) that shards under this contract follow.")],
+    target: Annotated[str, typer.Option(help="Name of the party's data set.")] = "images",
+    permit: Annotated[list[Action] | None, typer.Option(help="An action to permit; repeat it. All by default.")] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="An access group that may hold composites; repeat it.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, help="Days from now until the contract ends.")] = 365,
+    notice_days: Annotated[int, typer.Option(min=0, help="Days of notice before a termination takes effect.")] = 0,
+    deletion_days: Annotated[int, typer.Option(min=0, help="Days that a removal may take.")] = 7,
+    weight: Annotated[float, typer.Option(help="lambda: the shard's weight in a composite, over 0.")] = 1.0,
+    min_images: Annotated[int, typer.Option(min=1, help="Smallest data set that may become a shard.")] = 64,
+    ceiling: Annotated[float, typer.Option(min=0, max=1, help="Largest share of memorized samples.")] = 0.1,
+    law: Annotated[str, typer.Option(help="Governing law.")] = "to be agreed",
+    basis: Annotated[str, typer.Option(help="Legal basis.")] = "contract",
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Sign an offer; the party fetches it with `severable-client contract review`."""
+    terms = Terms(
+        target=target,
+        permissions=tuple(permit or Action),
+        recipients=tuple(group or [DEFAULT_GROUP]),
+        days=days,
+        notice_days=notice_days,
+        weight=weight,
+        min_images=min_images,
+        memorization_ceiling=ceiling,
+        deletion_days=deletion_days,
+        governing_law=law,
+        legal_basis=basis,
+    )
+    envelope = open_home(home).contracting.offer(party, read_recipe(recipe), terms)
+    print(f"contract {statement_id(envelope)} offered to {party}")
+
+
+@app.command("list", epilog="Example: severable-coordinator contract list --format json")
+def list_contracts(how: As = Format.TEXT, home: Home = DEFAULT_HOME) -> None:
+    """List contracts and their states."""
+    rows: list[dict[str, object]] = []
+    for record in open_home(home).contracts.contracts():
+        contract = read_unverified(record.envelope, Contract)
+        rows.append(
+            {
+                "party": record.party,
+                "state": record.state.value,
+                "until": f"{contract.valid_until:%Y-%m-%d}",
+                "groups": ",".join(contract.recipients),
+                "id": str(record.id),
+            }
+        )
+    listing(rows, how, "no contract yet; make one with `contract offer PARTY --recipe FILE`")
+
+
+@app.command(epilog="Example: severable-coordinator contract show sha256:3f2a")
+def show(
+    contract: Annotated[str, typer.Argument(help="The contract's id, or its beginning.")], home: Home = DEFAULT_HOME
+) -> None:
+    """Show a contract in plain sentences."""
+    record = find(open_home(home).contracts, contract)
+    print(f"contract {record.id} with {record.party}: {record.state}")
+    print(describe(read_unverified(record.envelope, Contract)))
+
+
+def find(contracts: ContractStore, beginning: str) -> ContractRecord:
+    """The one contract whose id begins so. NotFoundError when there is none, or more than one."""
+    wanted = beginning.removeprefix("sha256:")
+    found = [record for record in contracts.contracts() if record.id.hex.startswith(wanted)]
+    if len(found) != 1:
+        raise NotFoundError(f"{len(found)} contracts begin with {beginning!r}; `contract list` shows their ids")
+    return found[0]

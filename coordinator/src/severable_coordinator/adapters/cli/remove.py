@@ -1,0 +1,80 @@
+"""`remove`: carry out the removals that are due, or list them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from severable_trust.removal import ErasureRequest
+from severable_trust.statement import read_unverified
+
+from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
+from severable_coordinator.adapters.cli.output import ProgressLines, listing
+from severable_coordinator.bootstrap import Coordinator, open_home
+from severable_coordinator.errors import ConflictError, NotFoundError
+from severable_coordinator.ports import RemovalRecord
+
+
+def remove(
+    party: Annotated[
+        str, typer.Argument(help="The party whose removal to carry out; all that are due if left out.")
+    ] = "",
+    show: Annotated[bool, typer.Option("--list", help="Only list removals and their states.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the receipt to this file (one removal).")] = None,
+    how: As = Format.TEXT,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Carry out requested removals: withdraw, erase, rebuild, receipt. Run it again after a crash: it goes on.
+
+    Example: severable-coordinator remove hospital-a --out receipt.json
+    """
+    coordinator = open_home(home)
+    if show:
+        listing([_row(coordinator, record) for record in coordinator.removals.removals()], how, "no removal yet")
+        return
+    due = _due(coordinator, party)
+    if out is not None and len(due) != 1:
+        raise ConflictError(f"--out takes one receipt, {len(due)} removals are due; name the party")
+    for record in due:
+        done = coordinator.removal.run(record, ProgressLines())
+        if out is not None:
+            out.write_bytes(done.bundle)
+        _print(coordinator, done, how)
+
+
+def _due(coordinator: Coordinator, party: str) -> list[RemovalRecord]:
+    wanted = [r for r in coordinator.removals.removals() if (not party or r.party == party) and r.state != "fulfilled"]
+    if not wanted:
+        raise NotFoundError(
+            f"no removal of {party or 'anybody'} is open; the party asks for it with `contract terminate`"
+        )
+    now = coordinator.clock()
+    due = [record for record in wanted if coordinator.requests.due(record) <= now]
+    if not due:
+        when = min(coordinator.requests.due(record) for record in wanted)
+        raise ConflictError(f"notice runs until {when:%Y-%m-%d %H:%M} UTC; the removal is due then")
+    return due
+
+
+def _row(coordinator: Coordinator, record: RemovalRecord) -> dict[str, object]:
+    request = read_unverified(record.envelope, ErasureRequest)
+    return {
+        "party": record.party,
+        "state": record.state,
+        "requested": f"{request.submitted:%Y-%m-%d %H:%M}",
+        "reason": request.reason,
+        "due": f"{coordinator.requests.due(record):%Y-%m-%d %H:%M}",
+        "request": str(record.request),
+    }
+
+
+def _print(coordinator: Coordinator, record: RemovalRecord, how: Format) -> None:
+    erased = coordinator.removal.facts(record, "erase")
+    rebuilt = coordinator.removal.facts(record, "rebuild")["composites"]
+    if how is Format.JSON:
+        composites = [{"group": change[0], "before": change[1], "after": change[3]} for change in rebuilt]
+        print(json.dumps({"party": record.party, "files_erased": len(erased["files"]), "composites": composites}))
+        return
+    print(f"removal of {record.party} is fulfilled: {len(erased['files'])} files erased, data key destroyed")
+    for group, before, _, after, *_ in rebuilt:
+        print(f"composite of {group}: {before[:19]} -> {after[:19] or 'retired'}")

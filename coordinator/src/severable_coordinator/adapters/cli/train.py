@@ -1,0 +1,90 @@
+"""`train`: start a batch and watch it until every shard is in or has failed."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from severable_coordinator.adapters.cli.options import DEFAULT_HOME, Home
+from severable_coordinator.adapters.engine import run_status, submit
+from severable_coordinator.adapters.sql.tasks import TaskStatus
+from severable_coordinator.bootstrap import Coordinator, open_home
+from severable_coordinator.dispatch import JobState
+from severable_coordinator.errors import ConflictError, EngineError, NotFoundError
+from severable_coordinator.ports import RecipeRecord
+
+_POLL_S = 0.5
+_PIPE_EVERY_S = 5.0
+_RESULT_GRACE_S = 20.0
+
+
+def train(
+    party: Annotated[list[str] | None, typer.Option(help="Only this party; repeat it. Everybody by default.")] = None,
+    recipe: Annotated[str, typer.Option(help="The recipe's digest, when there are several.")] = "",
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Have every party with a contract in force train and ship its shard; needs `up` running.
+
+    Example: severable-coordinator train --party hospital-a
+    """
+    coordinator = open_home(home)
+    chosen = _recipe(coordinator, recipe)
+    batch, tasks = coordinator.training.open_batch(chosen.digest, frozenset(party or ()))
+    print(f"training {', '.join(task.party for task in tasks)} (batch {batch[:12]})", file=sys.stderr)
+    run = submit(coordinator.engine, coordinator.layout.bundle, {"batch": batch})
+    statuses = _watch(coordinator, batch, run)
+    for status in statuses:
+        print(f"{status.task.party}: {status.report.state} {status.report.detail}".rstrip())
+    if any(status.report.state is not JobState.SHIPPED for status in statuses):
+        raise ConflictError("not every shard was admitted; the lines above say why")
+
+
+def _recipe(coordinator: Coordinator, wanted: str) -> RecipeRecord:
+    hex_part = wanted.removeprefix("sha256:")
+    found = [recipe for recipe in coordinator.contracts.recipes() if recipe.digest.hex.startswith(hex_part)]
+    if len(found) != 1:
+        known = ", ".join(str(recipe.digest)[:19] for recipe in coordinator.contracts.recipes()) or "none"
+        raise NotFoundError(f"{len(found)} recipes match {wanted or 'any'!r} (known: {known}); say which with --recipe")
+    return found[0]
+
+
+def _watch(coordinator: Coordinator, batch: str, run: int) -> list[TaskStatus]:
+    """Print progress until every task is final. EngineError when the run ended before that."""
+    begun = said = time.monotonic()
+    live = sys.stderr.isatty()
+    over_since: float | None = None
+    while True:
+        statuses = coordinator.tasks.batch(batch)
+        now = time.monotonic()
+        done = all(status.report.state.final for status in statuses)
+        if live or done or now - said >= _PIPE_EVERY_S:
+            said = now
+            start, end = ("\r\033[K", "\n" if done else "") if live else ("", "\n")
+            print(start + _line(statuses, now - begun), end=end, file=sys.stderr, flush=True)
+        if done:
+            return statuses
+        over_since = _ended(coordinator, run, over_since, now)
+        time.sleep(_POLL_S)
+
+
+def _ended(coordinator: Coordinator, run: int, over_since: float | None, now: float) -> float | None:
+    """When the run was first seen ended. A report may still be on its way for a moment; then it is an error."""
+    status = run_status(coordinator.engine, run)
+    if not status.finished:
+        return None
+    if over_since is not None and now - over_since > _RESULT_GRACE_S:
+        raise EngineError(f"the run ended ({status.outcome}: {status.detail}) with tasks open; run `train` again")
+    return over_since or now
+
+
+def _line(statuses: list[TaskStatus], elapsed_s: float) -> str:
+    words = []
+    for status in statuses:
+        report = status.report
+        share = f" {100 * report.step // report.steps}%" if report.steps and not report.state.final else ""
+        words.append(f"{status.task.party} {report.state}{share}")
+    shares = [s.report.step / s.report.steps for s in statuses if s.report.steps and not s.report.state.final]
+    slowest = min(shares, default=0.0)
+    left = f", about {elapsed_s * (1 - slowest) / slowest:.0f} s left" if slowest else ""
+    return f"{'; '.join(words)}{left}"

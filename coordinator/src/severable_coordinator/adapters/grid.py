@@ -1,0 +1,89 @@
+"""The `Nodes` port on a Flower grid: tasks become messages, replies become reports.
+
+What nodes send back is untrusted: it is checked for form here and believed only as a report, never as evidence. Flower
+binds neither a reply's body nor its sender to the node that signed in (docs/adr/0002-engine.md).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from flwr.app import ConfigRecord, Error, Message, MessageType, RecordDict
+from flwr.common.constant import ErrorCode
+from flwr.serverapp import Grid
+
+from severable_coordinator.adapters.control import openssh_line
+from severable_coordinator.dispatch import JobReport, JobState, Silence, Task
+
+JOB_RECORD = "job"  # request: task, nonce, contract, recipe
+REPORT_RECORD = "report"  # answer: state, step, steps, detail
+MESSAGE_TTL_S = 60.0  # a message not answered by then is sent anew; asking twice changes nothing
+_MAX_DETAIL = 500  # characters
+
+
+class GridNodes:
+    """The `Nodes` port on a Flower grid."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+        self._asked: dict[str, str] = {}  # task id, by the id of the message that asks for it
+
+    def send(self, tasks: Sequence[Task]) -> frozenset[str]:
+        """Send a message for each task whose node is online."""
+        online = {openssh_line(node.public_key): node.node_id for node in self._grid.get_nodes()}
+        reachable = [task for task in tasks if openssh_line(task.node_key) in online]
+        if not reachable:
+            return frozenset()
+        messages = [_request(task, online[openssh_line(task.node_key)]) for task in reachable]
+        ids = self._grid.push_messages(messages)
+        # Flower gives None in place of an id for a message that it did not take.
+        sent = {message: task.id for message, task in zip(ids, reachable, strict=False) if message}
+        self._asked |= sent
+        return frozenset(sent.values())
+
+    def answers(self) -> Mapping[str, JobReport | Silence]:
+        """Collect the answers that are there."""
+        if not self._asked:
+            return {}
+        got: dict[str, JobReport | Silence] = {}
+        for reply in self._grid.pull_messages(list(self._asked)):
+            if task_id := self._asked.pop(reply.metadata.reply_to_message_id, None):
+                got[task_id] = read_reply(reply)
+        return got
+
+
+def _request(task: Task, node_id: int) -> Message:
+    fields = {"task": task.id, "nonce": task.nonce, "contract": task.contract, "recipe": task.recipe}
+    content = RecordDict({JOB_RECORD: ConfigRecord(dict(fields))})
+    return Message(content, dst_node_id=node_id, message_type=MessageType.TRAIN, ttl=MESSAGE_TTL_S)
+
+
+def read_reply(reply: Message) -> JobReport | Silence:
+    """Turn a node's reply, of any content, into a report or a reason for there being none."""
+    if reply.has_error():
+        return _read_error(reply.error)
+    fields = reply.content.config_records.get(REPORT_RECORD, ConfigRecord())
+    state, step, steps, detail = (fields.get(name) for name in ("state", "step", "steps", "detail"))
+    if not isinstance(state, str) or state not in set(JobState) or not isinstance(detail, str):
+        return Silence("its answer is malformed")
+    if not _count(step) or not _count(steps):
+        return Silence("its answer is malformed")
+    return JobReport(state=JobState(state), step=int(str(step)), steps=int(str(steps)), detail=_one_line(detail))
+
+
+def _count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _read_error(error: Error) -> JobReport | Silence:
+    reason = _one_line(error.reason or "no reason given")
+    match error.code:
+        case ErrorCode.INVALID_FAB:  # the node's own executor says so: the bundle is in none of its contracts
+            return JobReport(state=JobState.REFUSED, detail=reason)
+        case ErrorCode.CLIENT_APP_RAISED_EXCEPTION | ErrorCode.LOAD_CLIENT_APP_EXCEPTION:
+            return JobReport(state=JobState.FAILED, detail=reason)
+        case _:
+            return Silence(reason)
+
+
+def _one_line(text: str) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line[:_MAX_DETAIL]

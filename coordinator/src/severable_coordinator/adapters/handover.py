@@ -1,0 +1,162 @@
+"""Shards handed from one coordinator to another, with all that proves them.
+
+    DIR/roster.dsse.json              the exporting coordinator's roster
+    DIR/<party>/{model.safetensors,config.json,manifest.json,claim.dsse.json}    a shard directory
+    DIR/<party>/contract.dsse.json    the contract it rests on, signed by both sides
+    DIR/<party>/recipe.json           the recipe it followed
+
+The importer verifies everything against the exporter's trust root, by the verifier that admits an upload.
+"""
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+from severable_trust.contract import Action, Contract, ContractState
+from severable_trust.envelope import Envelope
+from severable_trust.roster import Roster
+from severable_trust.shard import ShardClaim
+from severable_trust.statement import Kind, Proven, open_statement, read_unverified, statement_id
+from severable_trust.tensors import TensorSpec
+from severable_trust.trust_root import TrustRoot, open_roster
+from severable_trust.verifier import AdmissionPolicy, admit
+
+from severable_coordinator.adapters.recipes import record_of
+from severable_coordinator.admission import CHUNK_BYTES, MAX_SHARD_BYTES, shard_file
+from severable_coordinator.bootstrap import Coordinator
+from severable_coordinator.building import parse_recipe
+from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError
+from severable_coordinator.ports import ContractRecord, PartyRecord, RecipeRecord, ShardRecord, ShardState
+
+ROSTER = "roster.dsse.json"
+CLAIM = "claim.dsse.json"
+CONTRACT = "contract.dsse.json"
+RECIPE = "recipe.json"
+
+
+def export_shards(coordinator: Coordinator, out: Path) -> list[str]:
+    """Write every live shard that may be distributed to a new directory; returns the parties. ConflictError."""
+    if out.exists() and any(out.iterdir()):
+        raise ConflictError(f"{out}: not empty; choose a new directory")
+    permitted = {record.id: record for record, _ in coordinator.contracting.in_force(Action.DISTRIBUTE)}
+    chosen = [shard for shard in coordinator.shards.shards() if shard.contract in permitted]
+    if not chosen:
+        raise NotFoundError("no live shard may be distributed; see `shards list` and `contract list`")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ROSTER).write_bytes(coordinator.logbook.roster().envelope.to_bytes())
+        for shard in chosen:
+            _export(coordinator, shard, permitted[shard.contract], out / shard.party)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)
+        raise
+    return [shard.party for shard in chosen]
+
+
+def _export(coordinator: Coordinator, shard: ShardRecord, contract: ContractRecord, out: Path) -> None:
+    out.mkdir()
+    for file in read_unverified(shard.claim, ShardClaim).files:
+        with (
+            coordinator.vault.open(shard.party, shard_file(shard.id, file.name)) as source,
+            (out / file.name).open("wb") as to,
+        ):
+            shutil.copyfileobj(source, to, CHUNK_BYTES)
+    (out / CLAIM).write_bytes(shard.claim)
+    (out / CONTRACT).write_bytes(contract.envelope)
+    (out / RECIPE).write_bytes(coordinator.contracts.recipe(shard.recipe).body)
+
+
+def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -> list[ShardRecord]:
+    """Verify and keep every shard of a handover. TrustError, ConfigError: then nothing of that shard is kept."""
+    root = TrustRoot.parse(_read(trust_root))
+    roster = open_roster(_read(directory / ROSTER), root)
+    roster.value.require_current(coordinator.clock())
+    coordinator.parties.add_peer(root.coordinator_id, root.coordinator_key)
+    parties = sorted(path for path in directory.iterdir() if path.is_dir())
+    if not parties:
+        raise NotFoundError(f"{directory}: no shard there; make it with `shards export`")
+    return [_import(coordinator, path, roster) for path in parties]
+
+
+def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -> ShardRecord:
+    claim_bytes = _read(directory / CLAIM)
+    party = roster.value.party(directory.name)
+    claim = open_statement(claim_bytes, ShardClaim, [party.statement_key])
+    recipe = record_of(parse_recipe(_read(directory / RECIPE)))
+    contract_bytes = _read(directory / CONTRACT)
+    keys = [party.statement_key, roster.value.coordinator_key]
+    contract = open_statement(contract_bytes, Contract, keys, threshold=len(keys))
+    names = [file.name for file in claim.value.files]
+    with ExitStack() as stack:
+        files = {name: stack.enter_context((directory / name).open("rb")) for name in names}
+        admit(claim_bytes, files, _policy(coordinator, claim.value, contract, recipe, roster))
+        for name, stream in files.items():
+            stream.seek(0)
+            chunks = iter(lambda stream=stream: stream.read(CHUNK_BYTES), b"")  # type: ignore[misc]  # bound per file
+            coordinator.vault.write(party.id, shard_file(claim.id, name), chunks)
+    coordinator.contracts.add_recipe(recipe)
+    record = ContractRecord(id=contract.id, party=party.id, envelope=contract_bytes, state=ContractState.ACTIVE)
+    coordinator.contracts.put(record)
+    _keep_party(coordinator, directory.name, roster)
+    return _keep(coordinator, claim, claim_bytes)
+
+
+def _policy(
+    coordinator: Coordinator,
+    claim: ShardClaim,
+    contract: Proven[Contract],
+    recipe: RecipeRecord,
+    roster: Proven[Roster],
+) -> AdmissionPolicy:
+    """As for an upload, but for the nonce: the task was the exporter's, and its roster vouches for it."""
+    return AdmissionPolicy(
+        party=claim.party,
+        nonce=claim.nonce,
+        roster=roster.value,
+        contract=contract,
+        state=ContractState.ACTIVE,
+        recipe=recipe.digest,
+        config=recipe.config,
+        tensors={name: TensorSpec(dtype, shape) for name, (dtype, shape) in recipe.tensors.items()},
+        now=coordinator.clock(),
+        max_bytes=MAX_SHARD_BYTES,
+    )
+
+
+def _keep_party(coordinator: Coordinator, party_id: str, roster: Proven[Roster]) -> None:
+    party = roster.value.party(party_id)
+    if any(known.id == party_id for known in coordinator.parties.parties()):
+        return
+    coordinator.parties.add_party(
+        PartyRecord(
+            id=party.id,
+            legal_name=party.legal_name,
+            statement_key=party.statement_key,
+            node_key=party.node_key,
+            status="active",
+        )
+    )
+    coordinator.logbook.issue_roster()
+
+
+def _keep(coordinator: Coordinator, claim: Proven[ShardClaim], claim_bytes: bytes) -> ShardRecord:
+    envelope = Envelope.parse(claim_bytes)
+    record = ShardRecord(
+        id=statement_id(envelope),
+        party=claim.value.party,
+        contract=claim.value.contract,
+        recipe=claim.value.recipe,
+        claim=claim_bytes,
+        admitted=coordinator.clock(),
+        state=ShardState.LIVE,
+    )
+    coordinator.shards.add(record)
+    coordinator.logbook.record(Kind.SHARD, envelope)
+    return record
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error

@@ -1,0 +1,127 @@
+"""`up`: the coordinator's servers and Flower's processes, started together and ended together."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+
+from severable_coordinator.adapters import engine
+from severable_coordinator.adapters.exchange_server import (
+    EnrolmentService,
+    ExchangeService,
+    serve_enrolment,
+    serve_exchange,
+)
+from severable_coordinator.bootstrap import Coordinator
+from severable_coordinator.config import Layout
+from severable_coordinator.errors import BusyError, EngineError
+
+_HEALTHY_S = 60.0
+_STOP_S = 10.0
+_WATCH_S = 0.5
+
+Say = Callable[[str], None]
+
+
+@contextmanager
+def home_lock(layout: Layout) -> Iterator[None]:
+    """Hold a home directory for one `up`. BusyError when another one holds it."""
+    with layout.lock.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.seek(0)
+            holder = f"a coordinator (process {stream.read().strip()}) is running on this directory"
+            raise BusyError(f"{layout.home}: {holder}; stop it first") from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def serve(coordinator: Coordinator, say: Say) -> None:
+    """Run until SIGINT or SIGTERM, or until a process that must run ends. BusyError, EngineError."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    with home_lock(coordinator.layout):
+        engine.prepare(coordinator.engine)
+        servers = _start_servers(coordinator)
+        children: dict[str, subprocess.Popen[bytes]] = {}
+        try:
+            children["SuperLink"] = _child(coordinator, "superlink", engine.superlink_command(coordinator.engine))
+            superlink = children["SuperLink"]
+            engine.wait_healthy(coordinator.engine, _HEALTHY_S, alive=lambda: superlink.poll() is None)
+            children["executor"] = _child(coordinator, "executor", engine.executor_command(coordinator.engine))
+            _announce(coordinator, say)
+            while not stop.wait(_WATCH_S):
+                _refuse_the_dead(coordinator, children)
+        finally:
+            _end(servers, children, say)
+
+
+def _start_servers(coordinator: Coordinator) -> list[grpc.Server]:
+    ca = coordinator.authority.certificate
+    config = coordinator.config
+    if not coordinator.log.entries():
+        coordinator.logbook.issue_roster()
+    enrolment = EnrolmentService(
+        coordinator.enrolment, coordinator.trust_root.to_bytes(), config.exchange_address, config.fleet_address
+    )
+    exchange = ExchangeService(coordinator.contracting, coordinator.admission, coordinator.requests)
+    first = serve_enrolment(enrolment, config.enrolment_address, coordinator.server, ca)
+    try:
+        return [first, serve_exchange(exchange, config.exchange_address, coordinator.server, ca)]
+    except BusyError:
+        first.stop(None)
+        raise
+
+
+def _child(coordinator: Coordinator, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+    """Start a process in a group of its own, so that it and its children can be ended as one."""
+    log = (coordinator.layout.logs / f"{name}.log").open("ab")
+    environment = engine.environment(coordinator.engine) | {"SEVERABLE_HOME": str(coordinator.layout.home)}
+    with log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+
+
+def _announce(coordinator: Coordinator, say: Say) -> None:
+    config = coordinator.config
+    say(f"enrolment on {config.enrolment_address} (TLS)")
+    say(f"exchange on {config.exchange_address} (mutual TLS)")
+    say(f"Flower fleet on {config.fleet_address} (TLS, node keys); control on 127.0.0.1:{config.ports.control} only")
+    say(f"coordinator {config.id} is up; Ctrl-C ends it")
+
+
+def _refuse_the_dead(coordinator: Coordinator, children: dict[str, subprocess.Popen[bytes]]) -> None:
+    for name, child in children.items():
+        if (code := child.poll()) is not None:
+            raise EngineError(f"{name} ended with status {code}; see {coordinator.layout.logs}")
+
+
+def _end(servers: list[grpc.Server], children: dict[str, subprocess.Popen[bytes]], say: Say) -> None:
+    say("stopping")
+    for server in servers:
+        server.stop(_STOP_S)
+    for child in reversed(children.values()):
+        _signal(child, signal.SIGTERM)
+    for name, child in children.items():
+        try:
+            child.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            say(f"{name} did not stop within {_STOP_S:.0f} s; killed")
+        _signal(child, signal.SIGKILL)  # what is left of its group
+        child.wait()
+    say("stopped")
+
+
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return

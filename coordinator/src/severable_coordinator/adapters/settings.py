@@ -1,0 +1,45 @@
+"""Config to and from YAML."""
+
+from pathlib import Path
+
+import yaml
+
+from severable_coordinator.config import Config, Ports
+from severable_coordinator.errors import ConfigError
+
+_TEXT = ("id", "legal_name", "host")
+_PORTS = ("enrolment", "exchange", "fleet", "control")
+
+
+def read_config(path: Path) -> Config:
+    """Read config.yaml. ConfigError names the field that is wrong."""
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path.parent}: not a coordinator's home; run `severable-coordinator init`") from error
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(value, dict) or set(value) != {*_TEXT, "ports"} or not isinstance(value["ports"], dict):
+        raise ConfigError(f"{path}: must have exactly the fields {', '.join(_TEXT)} and ports")
+    ports = value["ports"]
+    if set(ports) != set(_PORTS):
+        raise ConfigError(f"{path}: ports must be exactly {', '.join(_PORTS)}")
+    for name in _PORTS:
+        check_port(path, name, ports[name])
+    for name in _TEXT:
+        if not isinstance(value[name], str) or not value[name]:
+            raise ConfigError(f"{path}: {name} must be text")
+    return Config(**{name: value[name] for name in _TEXT}, ports=Ports(**ports))
+
+
+def check_port(where: Path | str, name: str, value: object) -> None:
+    """Refuse what is not a TCP port. ConfigError."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 65535:
+        raise ConfigError(f"{where}: port {name} is {value!r}; give a number from 1 to 65535")
+
+
+def render_config(config: Config) -> str:
+    """config.yaml's text."""
+    ports = {name: getattr(config.ports, name) for name in _PORTS}
+    value = {"id": config.id, "legal_name": config.legal_name, "host": config.host, "ports": ports}
+    return yaml.safe_dump(value, sort_keys=False)

@@ -1,0 +1,83 @@
+"""RemovalStore on SQL."""
+
+from typing import Any
+
+from severable_trust.digest import Digest
+from sqlalchemy import Row, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from severable_coordinator.adapters.sql.database import Database
+from severable_coordinator.adapters.sql.tables import removal, removal_step
+from severable_coordinator.errors import NotFoundError
+from severable_coordinator.ports import RemovalRecord
+
+
+class SqlRemovalStore:
+    """Removals and their finished steps in the database."""
+
+    def __init__(self, database: Database) -> None:
+        """Work on a database."""
+        self._database = database
+
+    def open(self, record: RemovalRecord) -> RemovalRecord:
+        """See RemovalStore."""
+        with self._database.write() as connection:
+            row = connection.execute(select(removal).where(removal.c.request == str(record.request))).one_or_none()
+            if row is not None:
+                return _removal(row)
+            connection.execute(
+                insert(removal).values(
+                    request=str(record.request),
+                    party=record.party,
+                    contract=str(record.contract),
+                    envelope=record.envelope,
+                    acknowledgement=record.acknowledgement,
+                    state=record.state,
+                    bundle=record.bundle,
+                )
+            )
+        return record
+
+    def removal(self, request: Digest) -> RemovalRecord:
+        """See RemovalStore."""
+        with self._database.read() as connection:
+            row = connection.execute(select(removal).where(removal.c.request == str(request))).one_or_none()
+        if row is None:
+            raise NotFoundError(f"no removal was asked for by request {request}; `remove --list` shows all")
+        return _removal(row)
+
+    def removals(self) -> list[RemovalRecord]:
+        """See RemovalStore."""
+        with self._database.read() as connection:
+            return [_removal(row) for row in connection.execute(select(removal).order_by(removal.c.number))]
+
+    def finish_step(self, request: Digest, step: str, facts: bytes) -> None:
+        """See RemovalStore."""
+        statement = upsert(removal_step).values(request=str(request), step=step, facts=facts)
+        with self._database.write() as connection:
+            connection.execute(statement.on_conflict_do_nothing())
+
+    def steps(self, request: Digest) -> dict[str, bytes]:
+        """See RemovalStore."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(removal_step).where(removal_step.c.request == str(request)))
+            return {row.step: row.facts for row in rows}
+
+    def set_state(self, request: Digest, state: str, bundle: bytes = b"") -> None:
+        """See RemovalStore."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(removal).where(removal.c.request == str(request)).values(state=state, bundle=bundle)
+            )
+
+
+def _removal(row: Row[Any]) -> RemovalRecord:
+    return RemovalRecord(
+        request=Digest.parse(row.request),
+        party=row.party,
+        contract=Digest.parse(row.contract),
+        envelope=row.envelope,
+        acknowledgement=row.acknowledgement,
+        state=row.state,
+        bundle=row.bundle,
+    )

@@ -1,0 +1,154 @@
+"""The tables. Digests are stored as "sha256:<hex>", times as RFC 3339 text in UTC, envelopes as the bytes signed."""
+
+from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
+
+metadata = MetaData()
+
+party = Table(
+    "party",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("legal_name", Text, nullable=False),
+    Column("statement_key", Text, nullable=False, unique=True),
+    Column("node_key", Text, nullable=False, unique=True),
+    Column("status", String, nullable=False),
+)
+
+peer = Table(
+    "peer",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("statement_key", Text, nullable=False),
+)
+
+invite = Table(
+    "invite",
+    metadata,
+    Column("party", String, primary_key=True),
+    Column("token_hash", String, nullable=False, unique=True),
+    Column("expires", String, nullable=False),
+)
+
+recipe = Table(
+    "recipe",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("config", LargeBinary, nullable=False),
+    Column("tensors", Text, nullable=False),
+)
+
+contract = Table(
+    "contract",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("party", String, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+)
+
+task = Table(
+    "task",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("batch", String, nullable=False, index=True),
+    Column("party", String, nullable=False),
+    Column("contract", String, nullable=False),
+    Column("recipe", String, nullable=False),
+    Column("nonce", String, nullable=False, unique=True),
+    Column("state", String, nullable=False),
+    Column("step", Integer, nullable=False, default=0),
+    Column("steps", Integer, nullable=False, default=0),
+    Column("detail", Text, nullable=False, default=""),
+)
+
+upload = Table(
+    "upload",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("party", String, nullable=False),
+    Column("task", String, nullable=False),
+    Column("claim", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+    Column("detail", Text, nullable=False),
+)
+
+shard = Table(
+    "shard",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("party", String, nullable=False),
+    Column("contract", String, nullable=False),
+    Column("recipe", String, nullable=False),
+    Column("claim", LargeBinary, nullable=False),
+    Column("admitted", String, nullable=False),
+    Column("state", String, nullable=False),
+)
+
+composite = Table(
+    "composite",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False),
+    Column("group", String, nullable=False),
+    Column("manifest", LargeBinary, nullable=False),
+    Column("members", Text, nullable=False),
+    Column("router", String, nullable=False),
+    Column("created", String, nullable=False),
+    Column("state", String, nullable=False),
+)
+
+removal = Table(
+    "removal",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("request", String, nullable=False, unique=True),
+    Column("party", String, nullable=False),
+    Column("contract", String, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("acknowledgement", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+    Column("bundle", LargeBinary, nullable=False),
+)
+
+removal_step = Table(
+    "removal_step",
+    metadata,
+    Column("request", String, ForeignKey("removal.request"), nullable=False),
+    Column("step", String, nullable=False),
+    Column("facts", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("request", "step"),
+)
+
+log_entry = Table(
+    "log_entry",
+    metadata,
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("leaf", LargeBinary, nullable=False),
+    Column("statement", String, nullable=False, unique=True),
+)
+
+log_node = Table(
+    "log_node",
+    metadata,
+    Column("level", Integer, nullable=False),
+    Column("place", Integer, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("level", "place"),
+)
+
+checkpoint = Table(
+    "checkpoint",
+    metadata,
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("note", Text, nullable=False),
+)
+
+body = Table(
+    "body",
+    metadata,
+    Column("statement", String, primary_key=True),
+    Column("envelope", LargeBinary, nullable=False),
+)

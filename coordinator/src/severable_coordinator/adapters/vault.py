@@ -1,0 +1,201 @@
+"""Vault on a directory: every file encrypted by tink's streaming AEAD under its party's data key.
+
+    ROOT/files/<party>/<name>         AES256-GCM-HKDF, 1 MiB segments; the name is bound in as associated data
+    KEYS/<party>.json                 the party's keyset, mode 0600, outside the database and outside ROOT
+
+Destroying the key makes every file that was ever written under it unreadable, also in a backup of ROOT. Keys in an
+HSM or KMS take the place of KEYS later; nothing outside this file knows where a key lives.
+"""
+
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import tink
+from severable_trust.digest import Digest, FileDigest
+from severable_trust.errors import MalformedError
+from tink import secret_key_access, streaming_aead
+
+from severable_coordinator.errors import NotFoundError, StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+else:
+    Buffer = object
+
+_SEGMENT = 1 << 20  # bytes read at a time
+
+streaming_aead.register()
+
+
+class DirectoryVault:
+    """The parties' files below one directory, their keys below another."""
+
+    def __init__(self, root: Path, keys: Path) -> None:
+        """Keep files below `root` and keysets below `keys`; both are made, readable by the owner alone."""
+        self._files = root / "files"
+        self._keys = keys
+        for directory in (self._files, self._keys):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def write(self, party: str, name: str, chunks: Iterator[bytes]) -> Digest:
+        """See Vault. The file appears whole or not at all; plain bytes never reach the disk."""
+        target = self._path(party, name)
+        partial = target.with_name(target.name + ".partial")
+        sha256 = hashlib.sha256()
+        with _disk_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with (
+                    partial.open("wb") as raw,
+                    self._primitive(party, create=True).new_encrypting_stream(raw, _bound(party, name)) as sealed,
+                ):
+                    for chunk in chunks:
+                        sha256.update(chunk)
+                        sealed.write(chunk)
+                partial.replace(target)
+            finally:
+                partial.unlink(missing_ok=True)
+        return Digest(sha256.hexdigest())
+
+    def open(self, party: str, name: str) -> BinaryIO:
+        """See Vault."""
+        path = self._path(party, name)
+        if not path.is_file():
+            raise NotFoundError(f"no file {name!r} of party {party!r} in the store")
+        return _Unsealed(path, self._primitive(party, create=False), _bound(party, name))
+
+    def read(self, party: str, name: str) -> bytes:
+        """See Vault."""
+        with self.open(party, name) as stream:
+            return stream.read()
+
+    def names(self, party: str, prefix: str = "") -> list[str]:
+        """See Vault."""
+        base = self._files / party
+        found = (path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file())
+        return sorted(name for name in found if name.startswith(prefix) and not name.endswith(".partial"))
+
+    def compartments(self) -> list[str]:
+        """See Vault."""
+        return sorted(path.name for path in self._files.iterdir() if path.is_dir())
+
+    def unlink(self, party: str, prefix: str) -> list[str]:
+        """See Vault."""
+        names = self.names(party, prefix)
+        for name in names:
+            self._path(party, name).unlink()
+        for directory in sorted((self._files / party).rglob("*"), reverse=True):
+            if directory.is_dir() and not any(directory.iterdir()):
+                directory.rmdir()
+        return names
+
+    def destroy_key(self, party: str) -> str:
+        """See Vault. The keyset is overwritten before it is unlinked; a copy-on-write disk may keep the old block."""
+        path = self._keys / f"{party}.json"
+        if not path.is_file():
+            return ""
+        key_id = Digest.of(path.read_bytes()).hex[:16]
+        with path.open("r+b") as stream:
+            stream.write(b"\0" * path.stat().st_size)
+            stream.flush()
+            os.fsync(stream.fileno())
+        path.unlink()
+        return key_id
+
+    def _path(self, party: str, name: str) -> Path:
+        try:
+            FileDigest(name=f"{party}/{name}", size=0, digest=Digest.of(b""))  # the one rule on safe relative paths
+        except MalformedError as error:
+            raise StorageError(f"{party}/{name}: not a name to store under") from error
+        return self._files / party / name
+
+    def _primitive(self, party: str, *, create: bool) -> streaming_aead.StreamingAead:
+        path = self._keys / f"{party}.json"
+        if path.is_file():
+            handle = tink.json_proto_keyset_format.parse(path.read_text(), secret_key_access.TOKEN)
+        elif create:
+            handle = tink.new_keyset_handle(streaming_aead.streaming_aead_key_templates.AES256_GCM_HKDF_1MB)
+            write_private(path, tink.json_proto_keyset_format.serialize(handle, secret_key_access.TOKEN).encode())
+        else:
+            raise StorageError(f"the data key of party {party!r} is gone: what it sealed cannot be read again")
+        return handle.primitive(streaming_aead.StreamingAead)
+
+
+class _Unsealed(io.RawIOBase, BinaryIO):
+    """A decrypting stream that can go back: tink's cannot, so going back opens it anew."""
+
+    def __init__(self, path: Path, primitive: streaming_aead.StreamingAead, bound: bytes) -> None:
+        self._path, self._primitive, self._bound = path, primitive, bound
+        self._stream, self._position = self._start(), 0
+
+    def _start(self) -> BinaryIO:
+        return io.BufferedReader(self._primitive.new_decrypting_stream(self._path.open("rb"), self._bound), _SEGMENT)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            data = self._stream.read(size)
+        except tink.TinkError as error:
+            raise StorageError(f"{self._path.name}: the stored file was altered; restore it from a backup") from error
+        self._position += len(data)
+        return data
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("seek from the start only")
+        if offset < self._position:
+            self._stream.close()
+            self._stream, self._position = self._start(), 0
+        while self._position < offset and self.read(min(_SEGMENT, offset - self._position)):
+            pass
+        return self._position
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+        super().close()
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with _disk_errors(path), os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def _bound(party: str, name: str) -> bytes:
+    return f"{party}/{name}".encode()
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageError(f"{path}: no space left on the disk; free some and try again") from error
+        raise

@@ -1,0 +1,215 @@
+"""A shard's way in: open the upload, take its chunks, verify, keep.
+
+Bytes are encrypted as they arrive, in pieces, so that an upload can go on where it stopped; the one verifier
+(`severable_trust.verifier.admit`) decides, and nothing it refuses is kept.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+from severable_trust.digest import Digest, FileDigest
+from severable_trust.envelope import Envelope
+from severable_trust.errors import TrustError
+from severable_trust.shard import ShardClaim
+from severable_trust.statement import Kind, open_statement, read_unverified, statement_id
+from severable_trust.tensors import TensorSpec
+from severable_trust.verifier import AdmissionPolicy, admit
+
+from severable_coordinator.contracting import Contracting
+from severable_coordinator.dispatch import JobReport, JobState, Task
+from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
+from severable_coordinator.logbook import Logbook
+from severable_coordinator.ports import (
+    Clock,
+    ContractStore,
+    ShardRecord,
+    ShardState,
+    ShardStore,
+    UploadRecord,
+    UploadStore,
+    Vault,
+)
+
+CHUNK_BYTES = 1 << 20
+MAX_SHARD_BYTES = 8 << 30
+
+
+class Nonces(Protocol):
+    """Which task a nonce was given to."""
+
+    def by_nonce(self, nonce: str) -> "Statused":
+        """The task of a nonce. NotFoundError."""
+
+    def report(self, task_id: str, report: JobReport) -> None:
+        """Record how far a task is."""
+
+
+class Statused(Protocol):
+    """A task as the store knows it."""
+
+    @property
+    def task(self) -> Task:
+        """What was asked of whom."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How an upload ended."""
+
+    admitted: bool
+    shard: Digest
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Takes shards in."""
+
+    contracts: ContractStore
+    contracting: Contracting
+    uploads: UploadStore
+    shards: ShardStore
+    tasks: Nonces
+    vault: Vault
+    logbook: Logbook
+    clock: Clock
+
+    def open(self, party: str, claim_bytes: bytes) -> UploadRecord:
+        """Begin an upload, or find it again. RefusedError, SignatureError: nothing unsigned takes up space."""
+        key = self.logbook.roster().value.party(party).statement_key
+        claim = open_statement(claim_bytes, ShardClaim, [key])
+        if claim.value.party != party:
+            raise RefusedError(f"the claim is {claim.value.party}'s, the connection is {party}'s")
+        task = self.tasks.by_nonce(claim.value.nonce).task
+        if task.party != party:
+            raise RefusedError("the task that this shard answers was given to another party")
+        if sum(file.size for file in claim.value.files) > MAX_SHARD_BYTES:
+            raise RefusedError(f"the shard is larger than {MAX_SHARD_BYTES} bytes")
+        self._refuse_a_tombstone(claim.id)
+        record = UploadRecord(id=claim.id.hex, party=party, task=task.id, claim=claim_bytes, state="open")
+        return self.uploads.open_upload(record)
+
+    def received(self, upload: UploadRecord) -> dict[str, int]:
+        """Bytes already held of each file of an open upload."""
+        return {file.name: sum(size for _, size in self._pieces(upload, file.name)) for file in _files(upload)}
+
+    def take(self, upload: UploadRecord, name: str, offset: int, data: bytes) -> None:
+        """Keep one chunk. RefusedError when it does not follow on what is held, or is more than was claimed."""
+        if upload.state != "open":
+            raise ConflictError(f"upload {upload.id[:12]} has ended ({upload.state})")
+        file = next((file for file in _files(upload) if file.name == name), None)
+        if file is None:
+            raise RefusedError(f"{name[:80]!r} is not a file of this claim")
+        if not data or len(data) > CHUNK_BYTES:
+            raise RefusedError(f"{name}: a chunk has 1 to {CHUNK_BYTES} bytes, this one {len(data)}")
+        held = sum(size for _, size in self._pieces(upload, name))
+        if offset != held:
+            raise RefusedError(f"{name}: chunk at {offset}, but {held} bytes are held; open the upload again")
+        if held + len(data) > file.size:
+            raise RefusedError(f"{name}: more bytes than the {file.size} that were claimed")
+        self.vault.write(upload.party, f"{_incoming(upload)}/{name}/{offset:015d}-{len(data)}", iter([data]))
+
+    def finish(self, upload: UploadRecord) -> Verdict:
+        """Verify an upload and keep the shard, or refuse it and keep nothing."""
+        shard_id = Digest(upload.id)
+        if upload.state != "open":
+            return Verdict(admitted=upload.state == "admitted", shard=shard_id, reason=upload.detail)
+        try:
+            claim = self._verify(upload)
+        except (TrustError, RefusedError, NotFoundError) as error:
+            self.vault.unlink(upload.party, _incoming(upload) + "/")
+            self.uploads.settle(upload.id, "refused", str(error))
+            self.tasks.report(
+                upload.task, JobReport(state=JobState.FAILED, detail=f"refused by the coordinator: {error}")
+            )
+            return Verdict(admitted=False, shard=shard_id, reason=str(error))
+        self._keep(upload, claim)
+        return Verdict(admitted=True, shard=shard_id)
+
+    def _verify(self, upload: UploadRecord) -> ShardClaim:
+        task = self.tasks.by_nonce(_claim(upload).nonce).task
+        contract = self.contracts.contract(Digest.parse(task.contract))
+        recipe = self.contracts.recipe(Digest.parse(task.recipe))
+        self._refuse_a_tombstone(Digest(upload.id))
+        policy = AdmissionPolicy(
+            party=upload.party,
+            nonce=task.nonce,
+            roster=self.logbook.roster().value,
+            contract=self.contracting.prove(contract),
+            state=contract.state,
+            recipe=recipe.digest,
+            config=recipe.config,
+            tensors={name: TensorSpec(dtype, shape) for name, (dtype, shape) in recipe.tensors.items()},
+            now=self.clock(),
+            max_bytes=MAX_SHARD_BYTES,
+        )
+        with ExitStack() as stack:
+            names = [file.name for file in _files(upload)]
+            for name in names:
+                self.vault.write(upload.party, f"{_incoming(upload)}/whole/{name}", self._whole(upload, name))
+            files = {
+                name: stack.enter_context(self.vault.open(upload.party, f"{_incoming(upload)}/whole/{name}"))
+                for name in names
+            }
+            return admit(upload.claim, files, policy).claim.value
+
+    def _keep(self, upload: UploadRecord, claim: ShardClaim) -> None:
+        for file in claim.files:
+            with self.vault.open(upload.party, f"{_incoming(upload)}/whole/{file.name}") as stream:
+                chunks = iter(lambda: stream.read(CHUNK_BYTES), b"")
+                self.vault.write(upload.party, shard_file(Digest(upload.id), file.name), chunks)
+        envelope = Envelope.parse(upload.claim)
+        self.logbook.record(Kind.SHARD, envelope)
+        self.shards.add(
+            ShardRecord(
+                id=statement_id(envelope),
+                party=upload.party,
+                contract=claim.contract,
+                recipe=claim.recipe,
+                claim=upload.claim,
+                admitted=self.clock(),
+                state=ShardState.LIVE,
+            )
+        )
+        self.vault.unlink(upload.party, _incoming(upload) + "/")
+        self.uploads.settle(upload.id, "admitted", "")
+        self.tasks.report(
+            upload.task,
+            JobReport(state=JobState.SHIPPED, step=claim.steps, steps=claim.steps, detail=str(Digest(upload.id))),
+        )
+
+    def _whole(self, upload: UploadRecord, name: str) -> Iterator[bytes]:
+        for piece, _ in self._pieces(upload, name):
+            yield self.vault.read(upload.party, piece)
+
+    def _pieces(self, upload: UploadRecord, name: str) -> list[tuple[str, int]]:
+        names = self.vault.names(upload.party, f"{_incoming(upload)}/{name}/")
+        return [(piece, int(piece.rsplit("-", 1)[1])) for piece in names]
+
+    def _refuse_a_tombstone(self, shard_id: Digest) -> None:
+        try:
+            record = self.shards.shard(shard_id)
+        except NotFoundError:
+            return
+        if record.state is not ShardState.LIVE:
+            raise RefusedError(f"shard {shard_id} was removed and does not come back; train a new one")
+
+
+def shard_file(shard: Digest, name: str) -> str:
+    """Where a shard's file is kept in its party's vault."""
+    return f"shards/{shard.hex}/{name}"
+
+
+def _incoming(upload: UploadRecord) -> str:
+    return f"incoming/{upload.id}"
+
+
+def _claim(upload: UploadRecord) -> ShardClaim:
+    """The claim inside an upload; its signature was verified when the upload was opened."""
+    return read_unverified(upload.claim, ShardClaim)
+
+
+def _files(upload: UploadRecord) -> tuple[FileDigest, ...]:
+    return _claim(upload).files

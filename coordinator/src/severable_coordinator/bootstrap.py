@@ -1,0 +1,265 @@
+"""The composition root: a home directory in, wired use cases out. Nothing else knows what stands behind a port.
+
+What needs torch (building, removal) is imported when it is asked for: `up` and most commands never need it, and its
+import costs seconds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from severable_trust.checkpoint import Checkpoint
+from severable_trust.digest import Digest
+from severable_trust.keys import PemSigner
+from severable_trust.note import LogSigner, sign_note
+from severable_trust.trust_root import TrustRoot
+
+from severable_coordinator.adapters.authority import KeyPair, issue_party
+from severable_coordinator.adapters.engine import EngineConfig
+from severable_coordinator.adapters.settings import read_config
+from severable_coordinator.adapters.sql.composites import SqlCompositeStore
+from severable_coordinator.adapters.sql.contracts import SqlContractStore
+from severable_coordinator.adapters.sql.database import Database
+from severable_coordinator.adapters.sql.log import SqlLog
+from severable_coordinator.adapters.sql.parties import SqlPartyStore
+from severable_coordinator.adapters.sql.removals import SqlRemovalStore
+from severable_coordinator.adapters.sql.shards import SqlShardStore, SqlUploadStore
+from severable_coordinator.adapters.sql.tasks import SqlTaskStore
+from severable_coordinator.adapters.vault import DirectoryVault
+from severable_coordinator.admission import Admission
+from severable_coordinator.config import Config, Layout
+from severable_coordinator.contracting import Contracting
+from severable_coordinator.dispatch import JobReport, JobState, TaskStore
+from severable_coordinator.enrolment import Enrolment
+from severable_coordinator.errors import ConfigError
+from severable_coordinator.logbook import Logbook
+from severable_coordinator.requests import Requests
+from severable_coordinator.training import Training
+
+if TYPE_CHECKING:
+    from severable_coordinator.building import Building
+    from severable_coordinator.removal import Removal
+
+
+def utc_now() -> datetime:
+    """The coordinator's clock: UTC, whole seconds, as statements carry them."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """Everything wired over one home directory."""
+
+    layout: Layout
+    config: Config
+    clock: Callable[[], datetime] = utc_now
+
+    @cached_property
+    def database(self) -> Database:
+        """The database."""
+        return Database(self.layout.database)
+
+    @cached_property
+    def parties(self) -> SqlPartyStore:
+        """PartyStore."""
+        return SqlPartyStore(self.database)
+
+    @cached_property
+    def contracts(self) -> SqlContractStore:
+        """ContractStore."""
+        return SqlContractStore(self.database)
+
+    @cached_property
+    def shards(self) -> SqlShardStore:
+        """ShardStore."""
+        return SqlShardStore(self.database)
+
+    @cached_property
+    def composites(self) -> SqlCompositeStore:
+        """CompositeStore."""
+        return SqlCompositeStore(self.database)
+
+    @cached_property
+    def removals(self) -> SqlRemovalStore:
+        """RemovalStore."""
+        return SqlRemovalStore(self.database)
+
+    @cached_property
+    def tasks(self) -> SqlTaskStore:
+        """TaskStore."""
+        return SqlTaskStore(self.database)
+
+    @cached_property
+    def vault(self) -> DirectoryVault:
+        """Vault."""
+        return DirectoryVault(self.layout.store, self.layout.data_keys)
+
+    @cached_property
+    def trust_root(self) -> TrustRoot:
+        """What strangers verify with."""
+        return TrustRoot.parse(self._read(self.layout.trust_root))
+
+    @cached_property
+    def log(self) -> SqlLog:
+        """Log; its origin is the coordinator's id."""
+        signer = LogSigner(self.config.id, self._read(self.layout.keys / "log.pem"))
+
+        def sign(checkpoint: Checkpoint) -> str:
+            return sign_note(checkpoint.text, signer)
+
+        return SqlLog(self.database, self.config.id, sign)
+
+    @cached_property
+    def logbook(self) -> Logbook:
+        """The coordinator's identity with its log."""
+        return Logbook(
+            coordinator=self.config.id,
+            signer=PemSigner(self._read(self.layout.keys / "statement.pem")),
+            log=self.log,
+            parties=self.parties,
+            clock=self.clock,
+            trust_root=self.trust_root,
+        )
+
+    @cached_property
+    def authority(self) -> KeyPair:
+        """The certificate authority."""
+        return KeyPair(self._read(self.layout.keys / "ca.pem"), self._read(self.layout.keys / "ca.key"))
+
+    @cached_property
+    def server(self) -> KeyPair:
+        """The servers' certificate."""
+        return KeyPair(self._read(self.layout.keys / "server.pem"), self._read(self.layout.keys / "server.key"))
+
+    @cached_property
+    def engine(self) -> EngineConfig:
+        """Flower's configuration."""
+        return EngineConfig(
+            directory=self.layout.engine,
+            certificate=self.layout.keys / "server.pem",
+            private_key=self.layout.keys / "server.key",
+            ca=self.layout.keys / "ca.pem",
+            host=self.config.host,
+            fleet_port=self.config.ports.fleet,
+            control_port=self.config.ports.control,
+        )
+
+    @cached_property
+    def enrolment(self) -> Enrolment:
+        """Invites and joining."""
+
+        def certify(request_pem: bytes, party: str, now: datetime) -> bytes:
+            return issue_party(self.authority, request_pem, party, now)
+
+        def register(node_key: str, party: str) -> None:
+            self.engine.control.register_node(node_key, party)
+
+        return Enrolment(
+            parties=self.parties, logbook=self.logbook, clock=self.clock, certify=certify, register_node=register
+        )
+
+    @cached_property
+    def contracting(self) -> Contracting:
+        """Contracts."""
+        return Contracting(
+            contracts=self.contracts,
+            parties=self.parties,
+            logbook=self.logbook,
+            clock=self.clock,
+            legal_name=self.config.legal_name,
+            app=lambda: Digest.of(self._read(self.layout.bundle)),
+        )
+
+    @cached_property
+    def training(self) -> Training:
+        """Training batches."""
+        return Training(contracting=self.contracting, parties=self.parties, shards=self.shards, tasks=self.tasks)
+
+    @cached_property
+    def admission(self) -> Admission:
+        """Shards' way in."""
+        return Admission(
+            contracts=self.contracts,
+            contracting=self.contracting,
+            uploads=SqlUploadStore(self.database),
+            shards=self.shards,
+            tasks=self.tasks,
+            vault=self.vault,
+            logbook=self.logbook,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def requests(self) -> Requests:
+        """Erasure requests' way in."""
+        return Requests(
+            contracting=self.contracting,
+            contracts=self.contracts,
+            shards=self.shards,
+            removals=self.removals,
+            logbook=self.logbook,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def building(self) -> "Building":
+        """Banks, routers, composites (imports torch)."""
+        from severable_coordinator.building import Building  # noqa: PLC0415  # seconds of import that few commands need
+
+        return Building(
+            contracting=self.contracting,
+            contracts=self.contracts,
+            shards=self.shards,
+            composites=self.composites,
+            vault=self.vault,
+            logbook=self.logbook,
+            clock=self.clock,
+            work=self.layout.work,
+        )
+
+    @cached_property
+    def removal(self) -> "Removal":
+        """Removals (imports torch)."""
+        from severable_coordinator.removal import Removal  # noqa: PLC0415  # see building
+
+        return Removal(
+            building=self.building,
+            contracts=self.contracts,
+            shards=self.shards,
+            composites=self.composites,
+            removals=self.removals,
+            vault=self.vault,
+            logbook=self.logbook,
+            clock=self.clock,
+            close_tasks=self._close_tasks,
+            scrub=self.database.scrub,
+        )
+
+    def _close_tasks(self, party: str, contract: Digest) -> int:
+        concerned = [s for s in self.tasks.all() if s.task.party == party and s.task.contract == str(contract)]
+        open_ones = [status for status in concerned if not status.report.state.final]
+        for status in open_ones:
+            self.tasks.report(status.task.id, JobReport(state=JobState.FAILED, detail="closed by a removal"))
+        return len(open_ones)
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"{path}: cannot be read ({error.strerror}); restore it or run `init` elsewhere"
+            ) from error
+
+
+def open_home(home: Path) -> Coordinator:
+    """The coordinator of a home directory. ConfigError when it is none."""
+    layout = Layout(home.resolve())
+    return Coordinator(layout, read_config(layout.config))
+
+
+def task_store(home: Path) -> TaskStore:
+    """What the ServerApp works on."""
+    return open_home(home).tasks

@@ -1,0 +1,259 @@
+"""Banks, routers and composites: a composite is a pure function of (sorted shard ids, lambdas, recipe).
+
+The first assembly, the assembly for an access group, the rebuild after a removal and the proof are one call,
+`Building.assemble`. Byte equality holds for a recorded environment: it stands in the manifest.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from severable_diffusion import network
+from severable_diffusion.bank import draw_bank
+from severable_diffusion.composite_directory import load_router, router_bytes, router_config, write_composite
+from severable_diffusion.environment import describe
+from severable_diffusion.recipe import Recipe
+from severable_diffusion.router import JointRouter
+from severable_diffusion.router_training import build_router
+from severable_trust import canonical
+from severable_trust.composite import CompositeContent, CompositeManifest, Member
+from severable_trust.contract import Action, require
+from severable_trust.digest import Digest, FileDigest
+from severable_trust.envelope import Envelope
+
+from severable_coordinator.admission import shard_file
+from severable_coordinator.contracting import Contracting
+from severable_coordinator.errors import ConflictError, NotFoundError
+from severable_coordinator.logbook import Logbook
+from severable_coordinator.ports import (
+    Clock,
+    CompositeRecord,
+    CompositeStore,
+    ContractStore,
+    ShardRecord,
+    ShardStore,
+    Vault,
+)
+
+MANIFEST = "composite.dsse.json"
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardSet:
+    """The shards that an access group may hold together, by id, with their lambdas."""
+
+    group: str
+    recipe: Digest
+    shards: tuple[ShardRecord, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def compartment(self) -> str:
+        """Name of the vault compartment for what is derived from exactly this set."""
+        return compartment_of(shard.id for shard in self.shards)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Building:
+    """Builds what is derived from shards."""
+
+    contracting: Contracting
+    contracts: ContractStore
+    shards: ShardStore
+    composites: CompositeStore
+    vault: Vault
+    logbook: Logbook
+    clock: Clock
+    work: Path
+
+    def members(self, group: str) -> ShardSet:
+        """The live shards whose contracts let this group hold a composite of them. ConflictError."""
+        in_force = {record.id: proven.value for record, proven in self.contracting.in_force(Action.COMPOSE)}
+        chosen = [
+            (shard, in_force[shard.contract].weight)
+            for shard in self.shards.shards()
+            if shard.contract in in_force and group in in_force[shard.contract].recipients
+        ]
+        if not chosen:
+            raise ConflictError(
+                f"no live shard may be composed for group {group!r}; see `shards list`, `contract list`"
+            )
+        recipes = {shard.recipe for shard, _ in chosen}
+        if len(recipes) > 1:
+            raise ConflictError(
+                f"shards of {len(recipes)} recipes cannot be composed for {group!r}: one recipe a group"
+            )
+        return ShardSet(
+            group=group,
+            recipe=recipes.pop(),
+            shards=tuple(shard for shard, _ in chosen),
+            weights=tuple(weight for _, weight in chosen),
+        )
+
+    def bank(self, shard: ShardRecord, recipe: Recipe, progress: Progress) -> torch.Tensor:
+        """The synthetic bank x_NCHW of a shard: drawn once, then kept encrypted beside the shard."""
+        name = bank_file(shard.id)
+        try:
+            return load_tensors(self.vault.read(shard.party, name))["x_NCHW"]
+        except NotFoundError:
+            data = self.vault.read(shard.party, shard_file(shard.id, "model.safetensors"))
+            said = f"bank of {shard.party}"
+            x_NCHW = draw_bank(
+                network.load(recipe, data),
+                recipe,
+                seed_material=str(shard.id),
+                on_progress=lambda done, total: progress(said, done, total),
+            )
+            self.vault.write(shard.party, name, iter([save_tensors({"x_NCHW": x_NCHW.contiguous()})]))
+            return x_NCHW
+
+    def router(self, members: ShardSet, progress: Progress) -> JointRouter:
+        """The joint router of a set: built deterministically from the banks, then kept under the set's own key."""
+        recipe = self._recipe(members.recipe)
+        try:
+            config = self.vault.read(members.compartment, "router.json")
+            return load_router(config, self.vault.read(members.compartment, "router.safetensors"))
+        except NotFoundError:
+            banks = {shard.id.hex: self.bank(shard, recipe, progress) for shard in members.shards}
+            router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
+            ids = canonical.encode([str(shard.id) for shard in members.shards])
+            self.vault.write(members.compartment, "members.json", iter([ids]))
+            self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
+            self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
+            return router
+
+    def compartments(self, shards: Iterable[Digest]) -> list[str]:
+        """The vault compartments of every router that has seen one of these shards, assembled or not."""
+        wanted = {str(shard) for shard in shards}
+        sets = [name for name in self.vault.compartments() if name.startswith("set-")]
+        return [name for name in sets if wanted & set(_members(self.vault.read(name, "members.json")))]
+
+    def assemble(self, group: str, progress: Progress) -> tuple[CompositeRecord, Path]:
+        """Build the composite that a group may hold now, sign its manifest, log it, write its directory."""
+        members = self.members(group)
+        router = self.router(members, progress)
+        directory = self._write(members, router)
+        envelope = self._manifest(members, directory, router)
+        content = self._content(members, directory, router)
+        (directory / MANIFEST).write_bytes(envelope.to_bytes())
+        target = self.work / group / content.digest.hex[:16]
+        shutil.rmtree(target, ignore_errors=True)
+        directory.replace(target)
+        record = CompositeRecord(
+            id=content.digest,
+            group=group,
+            manifest=envelope.to_bytes(),
+            members=tuple(shard.id for shard in members.shards),
+            router=content.router,
+            created=self.clock(),
+            state="live",
+        )
+        self.composites.add(record)
+        return record, target
+
+    def directory(self, record: CompositeRecord) -> Path:
+        """Where an assembled composite lies."""
+        return self.work / record.group / record.id.hex[:16]
+
+    def require(self, record: CompositeRecord, action: Action) -> None:
+        """Refuse what the contract of a member does not permit now. ContractError."""
+        for shard in map(self.shards.shard, record.members):
+            contract = self.contracts.contract(shard.contract)
+            require(self.contracting.prove(contract).value, contract.state, action, self.clock(), recipe=shard.recipe)
+
+    def export(self, record: CompositeRecord, out: Path) -> Path:
+        """Copy a composite for its recipient; every member's contract must permit distribution. ConflictError."""
+        self.require(record, Action.DISTRIBUTE)
+        if out.exists():
+            raise ConflictError(f"{out}: exists already; choose a new directory")
+        shutil.copytree(self.directory(record), out)
+        return out
+
+    def discard(self, record: CompositeRecord) -> list[str]:
+        """Unlink an assembled composite; returns the names of its files."""
+        directory = self.directory(record)
+        names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+        shutil.rmtree(directory, ignore_errors=True)
+        return names
+
+    def _write(self, members: ShardSet, router: JointRouter) -> Path:
+        scratch = self.work / members.group / "assembling"
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        weights = zip(members.shards, members.weights, strict=True)
+        write_composite(
+            scratch,
+            self._recipe(members.recipe),
+            {
+                shard.id.hex: self.vault.read(shard.party, shard_file(shard.id, "model.safetensors"))
+                for shard in members.shards
+            },
+            {shard.id.hex: weight for shard, weight in weights},
+            router,
+        )
+        return scratch
+
+    def _content(self, members: ShardSet, directory: Path, router: JointRouter) -> CompositeContent:
+        scheduler = (directory / "scheduler" / "scheduler_config.json").read_bytes()
+        pairs = zip(members.shards, members.weights, strict=True)
+        return CompositeContent(
+            recipe=members.recipe,
+            members=tuple(Member(shard=shard.id, weight=weight) for shard, weight in pairs),
+            router=Digest.of(router_bytes(router)),
+            scheduler=Digest.of(scheduler),
+        )
+
+    def _manifest(self, members: ShardSet, directory: Path, router: JointRouter) -> Envelope:
+        return self.logbook.issue(
+            CompositeManifest(
+                content=self._content(members, directory, router),
+                group=members.group,
+                issued=self.clock(),
+                files=tuple(file_digests(directory)),
+                environment=tuple(sorted(describe().items())),
+            )
+        )
+
+    def _recipe(self, digest: Digest) -> Recipe:
+        return parse_recipe(self.contracts.recipe(digest).body)
+
+
+def parse_recipe(body: bytes) -> Recipe:
+    """The typed recipe in canonical JSON bytes. MalformedError, RecipeError."""
+    value = canonical.decode(body, "recipe")
+    if not isinstance(value, dict):
+        raise ConflictError("a recipe is a JSON object")
+    return Recipe.from_dict(value)
+
+
+def compartment_of(shards: Iterable[Digest]) -> str:
+    """Name of the vault compartment, with a key of its own, for the router of a set of shards.
+
+    Lambdas play no part in a router, and the recipe is in each shard's id.
+    """
+    return f"set-{Digest.of(canonical.encode([str(shard) for shard in sorted(shards)])).hex[:32]}"
+
+
+def _members(data: bytes) -> list[str]:
+    value = canonical.decode(data, "members.json")
+    return [str(member) for member in value] if isinstance(value, list) else []
+
+
+def bank_file(shard: Digest) -> str:
+    """Where a shard's bank is kept in its party's vault."""
+    return f"banks/{shard.hex}.safetensors"
+
+
+def file_digests(directory: Path) -> Sequence[FileDigest]:
+    """Every file below a directory with its size and SHA-256, by name."""
+    found = []
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        name = path.relative_to(directory).as_posix()
+        found.append(FileDigest(name=name, size=len(data), digest=Digest.of(data)))
+    return found

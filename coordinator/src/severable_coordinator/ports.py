@@ -1,0 +1,276 @@
+"""The coordinator's ports: what the use cases need from the outside, named for what they hold.
+
+Records are frozen; digests are `severable_trust.digest.Digest`; times are UTC. Each port has one contract suite under
+tests/contracts that every implementation passes.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import BinaryIO, Protocol
+
+from severable_trust.checkpoint import Checkpoint, LogProof
+from severable_trust.contract import ContractState
+from severable_trust.digest import Digest
+from severable_trust.entry import LogEntry
+from severable_trust.keys import PublicKey
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyRecord:
+    """A data owner as the roster names it."""
+
+    id: str
+    legal_name: str
+    statement_key: PublicKey
+    node_key: str  # OpenSSH public key line
+    status: str  # "active" or "revoked"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InviteRecord:
+    """A one-time place in the roster; only the token's hash is kept."""
+
+    token_hash: str
+    party: str
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipeRecord:
+    """A recipe with what its shards must look like: the canonical config.json and every tensor's dtype and shape."""
+
+    digest: Digest
+    body: bytes
+    config: bytes
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractRecord:
+    """A contract's envelope bytes and where it stands."""
+
+    id: Digest
+    party: str
+    envelope: bytes
+    state: ContractState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRecord:
+    """A shard on its way in."""
+
+    id: str
+    party: str
+    task: str
+    claim: bytes
+    state: str  # "open", "admitted" or "refused"
+    detail: str = ""
+
+
+class ShardState(StrEnum):
+    """Whether a shard is in use, out of use while a removal runs, or gone."""
+
+    LIVE = "live"
+    WITHDRAWN = "withdrawn"
+    ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRecord:
+    """An admitted shard. `claim` is empty once it is erased: only the id stays, as a tombstone."""
+
+    id: Digest
+    party: str
+    contract: Digest
+    recipe: Digest
+    claim: bytes
+    admitted: datetime
+    state: ShardState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeRecord:
+    """A composite of an access group: its signed manifest, and what it was made of."""
+
+    id: Digest  # the content digest
+    group: str
+    manifest: bytes
+    members: tuple[Digest, ...]
+    router: Digest
+    created: datetime
+    state: str  # "live", "withdrawn" or "retired"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalRecord:
+    """A removal: the request that asked for it, the acknowledgement, and how far it is."""
+
+    request: Digest
+    party: str
+    contract: Digest
+    envelope: bytes
+    acknowledgement: bytes
+    state: str  # "open", "in_progress" or "fulfilled"
+    bundle: bytes = b""
+
+
+class PartyStore(Protocol):
+    """Parties and invites."""
+
+    def add_invite(self, invite: InviteRecord) -> None:
+        """Remember an invite; an earlier open one for the same party is replaced."""
+
+    def take_invite(self, token_hash: str) -> InviteRecord:
+        """Use an invite up and return it, expired or not. RefusedError when there is none: a token works once."""
+
+    def add_party(self, party: PartyRecord) -> None:
+        """Add a party. ConflictError when the id or a key is already in the roster."""
+
+    def party(self, party_id: str) -> PartyRecord:
+        """Return a party. NotFoundError."""
+
+    def parties(self) -> list[PartyRecord]:
+        """Every party, by id."""
+
+    def add_peer(self, peer_id: str, key: PublicKey) -> None:
+        """Accept contracts that another coordinator signed, for shards imported from it."""
+
+    def peer_keys(self) -> list[PublicKey]:
+        """Statement keys of such coordinators."""
+
+
+class ContractStore(Protocol):
+    """Contracts and the recipes that they allow."""
+
+    def add_recipe(self, recipe: RecipeRecord) -> None:
+        """Keep a recipe; adding it twice changes nothing."""
+
+    def recipe(self, digest: Digest) -> RecipeRecord:
+        """Return a recipe. NotFoundError."""
+
+    def recipes(self) -> list[RecipeRecord]:
+        """Every recipe, by digest."""
+
+    def put(self, contract: ContractRecord) -> None:
+        """Insert a contract, or replace its envelope and state."""
+
+    def contract(self, contract_id: Digest) -> ContractRecord:
+        """Return a contract. NotFoundError."""
+
+    def contracts(self, party: str | None = None) -> list[ContractRecord]:
+        """Contracts in the order of their offers, of one party or of all."""
+
+
+class UploadStore(Protocol):
+    """Uploads and admitted shards, as facts; their bytes are in the Vault."""
+
+    def open_upload(self, upload: UploadRecord) -> UploadRecord:
+        """Keep a new upload, or return the one already known under the same id."""
+
+    def upload(self, upload_id: str) -> UploadRecord:
+        """Return an upload. NotFoundError."""
+
+    def settle(self, upload_id: str, state: str, detail: str) -> None:
+        """Record an upload's end."""
+
+
+class ShardStore(Protocol):
+    """Admitted shards and tombstones of removed ones."""
+
+    def add(self, shard: ShardRecord) -> None:
+        """Add an admitted shard. RefusedError when its id is a tombstone, ConflictError when it is there already."""
+
+    def shard(self, shard_id: Digest) -> ShardRecord:
+        """Return a shard, also an erased one. NotFoundError."""
+
+    def shards(self, state: ShardState | None = ShardState.LIVE, party: str | None = None) -> list[ShardRecord]:
+        """Shards by id; `state=None` means of any state."""
+
+    def set_state(self, shard_id: Digest, state: ShardState) -> None:
+        """Move a shard on; ERASED drops its claim and keeps the tombstone."""
+
+
+class CompositeStore(Protocol):
+    """Composites by access group."""
+
+    def add(self, composite: CompositeRecord) -> None:
+        """Add a composite and retire the group's earlier live one; the same content again is brought back to life."""
+
+    def composites(self, state: str | None = "live") -> list[CompositeRecord]:
+        """Composites by time of creation."""
+
+    def set_state(self, composite_id: Digest, group: str, state: str) -> None:
+        """Move a composite on."""
+
+
+class RemovalStore(Protocol):
+    """Removals and the steps that they finished: a durable state machine's memory."""
+
+    def open(self, removal: RemovalRecord) -> RemovalRecord:
+        """Keep a new removal, or return the one already known for the same request."""
+
+    def removal(self, request: Digest) -> RemovalRecord:
+        """Return a removal. NotFoundError."""
+
+    def removals(self) -> list[RemovalRecord]:
+        """Every removal, in the order of the requests."""
+
+    def finish_step(self, request: Digest, step: str, facts: bytes) -> None:
+        """Record a finished step with its facts (canonical JSON)."""
+
+    def steps(self, request: Digest) -> dict[str, bytes]:
+        """Facts of the finished steps, by name."""
+
+    def set_state(self, request: Digest, state: str, bundle: bytes = b"") -> None:
+        """Move a removal on; the last one carries the receipt's bundle."""
+
+
+class Vault(Protocol):
+    """Files of the parties, each encrypted under its party's data key; see adapters/vault.py."""
+
+    def write(self, party: str, name: str, chunks: Iterator[bytes]) -> Digest:
+        """Encrypt and keep a file under a relative name; the digest is that of the plain bytes. StorageError."""
+
+    def open(self, party: str, name: str) -> BinaryIO:
+        """Open a file for reading plain bytes, seekable to the start. NotFoundError, StorageError."""
+
+    def read(self, party: str, name: str) -> bytes:
+        """Return a file's plain bytes."""
+
+    def names(self, party: str, prefix: str = "") -> list[str]:
+        """Names of a party's files below a prefix."""
+
+    def compartments(self) -> list[str]:
+        """Names under which files are kept: parties, and sets of shards that have a router."""
+
+    def unlink(self, party: str, prefix: str) -> list[str]:
+        """Remove a party's files below a prefix and return their names."""
+
+    def destroy_key(self, party: str) -> str:
+        """Destroy the party's data key; returns its id ("" when there was none). What was written is unreadable."""
+
+
+class Log(Protocol):
+    """The append-only log (docs/formats/log.md) and the bodies of what it names."""
+
+    def append(self, entries: Sequence[tuple[LogEntry, bytes]]) -> int:
+        """Append entries with their bodies in one batch, sign the new checkpoint, return the first new index."""
+
+    def checkpoint(self) -> tuple[Checkpoint, str]:
+        """Return the newest checkpoint and its signed note."""
+
+    def prove(self, entry: LogEntry) -> LogProof:
+        """Return the proof that an entry is in the log, under the newest checkpoint. NotFoundError."""
+
+    def entries(self) -> list[tuple[int, LogEntry, bool]]:
+        """Index, entry and whether the body is still held, in order."""
+
+    def body(self, statement: Digest) -> bytes:
+        """Return a statement's envelope. NotFoundError when it was erased or never there."""
+
+    def erase_body(self, statement: Digest) -> None:
+        """Forget a statement's body; its entry, a digest, stays."""

@@ -1,0 +1,106 @@
+"""What a receipt says, from the facts that a removal's steps recorded. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from severable_trust.digest import Digest
+from severable_trust.instant import parse_instant
+from severable_trust.receipt import ChangeStatus, Check, CompositeChange, ErasureAction, Receipt, Residual, Retained
+
+from severable_coordinator.ports import RemovalRecord
+
+Facts = Mapping[str, Any]
+
+_SEALED = "cryptographic erase (AES-256-GCM data key destroyed), unlink; consistent with NIST SP 800-88"
+_PLAIN = "unlink; the file system may keep the blocks until they are overwritten"
+
+
+def erasure_actions(facts: Mapping[str, Facts]) -> tuple[ErasureAction, ...]:
+    """One action for every shard, bank, router, composite and key that was erased.
+
+    An artifact without a digest of its own in the records (bank, key) is named by the digest of its name.
+    """
+    at = parse_instant(facts["erase"]["done"])
+    files = facts["erase"]["files"]
+    actions = [_action("shard", Digest.parse(subject), _SEALED, at) for subject in facts["withdraw"]["subjects"]]
+    banks = [name for _, name in files if name.startswith("banks/")]
+    actions += [_action("bank", Digest.of(name.encode()), _SEALED, at) for name in banks]
+    if facts["erase"]["key"]:
+        actions.append(_action("key", Digest.of(facts["erase"]["key"].encode()), "key overwritten and unlinked", at))
+    routers = sorted({router for _, _, router, _ in facts["withdraw"]["composites"]})
+    actions += [_action("router", Digest.parse(router), _SEALED, at) for router in routers]
+    composites = sorted({before for _, before, _, _ in facts["withdraw"]["composites"]})
+    actions += [_action("composite", Digest.parse(before), _PLAIN, at) for before in composites]
+    return tuple(actions)
+
+
+def receipt_of(
+    record: RemovalRecord,
+    *,
+    receipt_id: str,
+    publisher: str,
+    issued: datetime,
+    facts: Mapping[str, Facts],
+    actions: tuple[ErasureAction, ...],
+) -> Receipt:
+    """The receipt of a removal whose steps all have facts."""
+    erased = facts["erase"]
+    left = erased["left"]
+    checked = parse_instant(erased["done"])
+    return Receipt(
+        receipt_id=receipt_id,
+        issued=issued,
+        publisher=publisher,
+        party=record.party,
+        request=record.request,
+        contract=record.contract,
+        subjects=tuple(Digest.parse(subject) for subject in facts["withdraw"]["subjects"]),
+        actions=actions,
+        composites=tuple(_change(*change[:5]) for change in facts["rebuild"]["composites"]),
+        checks=(
+            Check(
+                "no file of the shards is left in the coordinator's store",
+                f"still there: {', '.join(left)}" if left else f"none left of {len(erased['files'])} files erased",
+                checked,
+            ),
+        ),
+        residual=_residual(),
+        retained=(
+            Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
+            Retained("the shards' ids, as tombstones", "a removed shard does not come back"),
+            Retained(
+                "digests of the shards' statements in the log", "the log is append-only; digests reveal no content"
+            ),
+        ),
+        outcome="fulfilled" if not left else "partially_fulfilled",
+    )
+
+
+def _residual() -> tuple[Residual, ...]:
+    return (
+        Residual(
+            "copies of composites that recipients loaded or exported", "outside the coordinator's reach", "unknown"
+        ),
+        Residual("images sampled before the removal", "outside the coordinator's reach", "unknown"),
+        Residual(
+            "backups of the coordinator's store",
+            "the data key is destroyed: what they hold cannot be decrypted",
+            "until the operator rotates them",
+        ),
+    )
+
+
+def _action(artifact: str, digest: Digest, method: str, at: datetime) -> ErasureAction:
+    return ErasureAction(artifact=artifact, digest=digest, kind="Erase", method=method, at=at)
+
+
+def _change(group: str, before: str, router_before: str, after: str, router_after: str) -> CompositeChange:
+    return CompositeChange(
+        group=group,
+        before=Digest.parse(before),
+        after=Digest.parse(after) if after else None,
+        router_before=Digest.parse(router_before),
+        router_after=Digest.parse(router_after) if router_after else None,
+        status=ChangeStatus.REBUILT if after else ChangeStatus.RETIRED,
+    )

@@ -1,0 +1,169 @@
+"""A removal: from a party's acknowledged request to a receipt, in steps that are done once and resumed after a crash.
+
+    withdraw    nothing that contains the shards is assembled, sampled or exported any more; open training is closed
+    erase       data key destroyed; weights, bank, routers and composites unlinked; bodies and free pages scrubbed
+    rebuild     every affected group's composite from what remains, by the function that built the first
+    receipt     what was done and what could not be, signed, logged, with its proof
+
+Each step records its facts when it is done, and a step with facts is not done again; within a step everything may be
+done twice without harm. The shards' ids stay behind as tombstones.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from severable_trust import canonical
+from severable_trust.bundle import ReceiptBundle
+from severable_trust.digest import Digest
+from severable_trust.envelope import Envelope
+from severable_trust.instant import format_instant
+from severable_trust.removal import ErasureRequest
+from severable_trust.statement import Kind, read_unverified
+
+from severable_coordinator.building import Building, Progress, bank_file
+from severable_coordinator.errors import ConflictError
+from severable_coordinator.logbook import Logbook
+from severable_coordinator.ports import (
+    Clock,
+    CompositeRecord,
+    CompositeStore,
+    ContractStore,
+    RemovalRecord,
+    RemovalStore,
+    ShardState,
+    ShardStore,
+    Vault,
+)
+from severable_coordinator.receipts import erasure_actions, receipt_of
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """Carries removals out."""
+
+    building: Building
+    contracts: ContractStore
+    shards: ShardStore
+    composites: CompositeStore
+    removals: RemovalStore
+    vault: Vault
+    logbook: Logbook
+    clock: Clock
+    close_tasks: Callable[[str, Digest], int]  # party, contract -> how many were open
+    scrub: Callable[[], None]
+
+    def run(self, record: RemovalRecord, progress: Progress) -> RemovalRecord:
+        """Do what is left to do of a removal; returns it fulfilled, with its receipt's bundle."""
+        if record.state == "fulfilled":
+            return record
+        self.removals.set_state(record.request, "in_progress")
+        steps: dict[str, Callable[[RemovalRecord, Progress], Facts]] = {
+            "withdraw": self._withdraw,
+            "erase": self._erase,
+            "rebuild": self._rebuild,
+            "receipt": self._issue,
+        }
+        for number, (name, step) in enumerate(steps.items()):
+            progress(f"removal: {name}", number, len(steps))
+            if name not in self.removals.steps(record.request):
+                facts = {**step(record, progress), "done": format_instant(self.clock())}
+                self.removals.finish_step(record.request, name, canonical.encode(facts))
+        progress("removal: done", len(steps), len(steps))
+        return self.removals.removal(record.request)
+
+    def facts(self, record: RemovalRecord, step: str) -> Facts:
+        """What a finished step recorded."""
+        value = canonical.decode(self.removals.steps(record.request)[step], f"facts of {step}")
+        if not isinstance(value, dict):
+            raise ConflictError(f"facts of step {step} of removal {record.request} are not an object")
+        return value
+
+    def _withdraw(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        subjects = self._subjects(record)
+        for subject in subjects:
+            self.shards.set_state(subject, ShardState.WITHDRAWN)
+        affected = [composite for composite in self._holding(subjects) if composite.state != "erased"]
+        for composite in affected:
+            self.composites.set_state(composite.id, composite.group, "withdrawn")
+        return {
+            "subjects": [str(subject) for subject in subjects],
+            "composites": [[c.group, str(c.id), str(c.router), c.state] for c in affected],
+            "tasks_closed": self.close_tasks(record.party, record.contract),
+        }
+
+    def _erase(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        subjects = [Digest.parse(text) for text in self.facts(record, "withdraw")["subjects"]]
+        erased: list[list[str]] = []
+        for subject in subjects:
+            for name in (f"shards/{subject.hex}/", bank_file(subject), f"incoming/{subject.hex}/"):
+                erased += [[record.party, file] for file in self.vault.unlink(record.party, name)]
+        key = self._destroy_key(record)
+        for compartment in self.building.compartments(subjects):
+            erased += [[compartment, file] for file in self.vault.unlink(compartment, "")]
+            self.vault.destroy_key(compartment)
+        for composite in self._holding(subjects):
+            erased += [[f"composite {composite.id}", file] for file in self.building.discard(composite)]
+            self.composites.set_state(composite.id, composite.group, "erased")
+        for subject in subjects:
+            self.logbook.log.erase_body(subject)
+            self.shards.set_state(subject, ShardState.ERASED)
+        self.scrub()
+        return {"files": erased, "key": key, "left": self._left(record, subjects)}
+
+    def _rebuild(self, record: RemovalRecord, progress: Progress) -> Facts:
+        changes = []
+        for group, before, router, state in self.facts(record, "withdraw")["composites"]:
+            if state != "live":
+                continue
+            try:
+                after, directory = self.building.assemble(group, progress)
+            except ConflictError:  # nothing remains that this group may hold
+                changes.append([group, before, router, "", "", ""])
+            else:
+                changes.append([group, before, router, str(after.id), str(after.router), directory.name])
+        return {"composites": changes}
+
+    def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        facts = {step: self.facts(record, step) for step in ("withdraw", "erase", "rebuild")}
+        receipt = receipt_of(
+            record,
+            receipt_id=str(uuid.uuid4()),
+            publisher=self.logbook.coordinator,
+            issued=self.clock(),
+            facts=facts,
+            actions=erasure_actions(facts),
+        )
+        envelope = self.logbook.issue(receipt)
+        bundle = ReceiptBundle(
+            receipt=envelope,
+            request=Envelope.parse(record.envelope),
+            contract=Envelope.parse(self.contracts.contract(record.contract).envelope),
+            roster=self.logbook.roster().envelope,
+            proof=self.logbook.prove(Kind.RECEIPT, envelope),
+        )
+        self.removals.set_state(record.request, "fulfilled", bundle.to_bytes())
+        return {"receipt": str(self.logbook.statements(Kind.RECEIPT)[-1])}
+
+    def _subjects(self, record: RemovalRecord) -> list[Digest]:
+        """The shards that the request names, or all of the party's under the contract."""
+        named = read_unverified(record.envelope, ErasureRequest).subjects
+        held = self.shards.shards(None, record.party)
+        return [s.id for s in held if s.state is not ShardState.ERASED and (s.id in named or not named)]
+
+    def _holding(self, subjects: list[Digest]) -> list[CompositeRecord]:
+        return [c for c in self.composites.composites(None) if set(c.members) & set(subjects)]
+
+    def _destroy_key(self, record: RemovalRecord) -> str:
+        """Destroy the party's data key unless another of its shards still lives under it."""
+        if self.shards.shards(ShardState.LIVE, record.party):
+            return ""
+        self.vault.unlink(record.party, "")
+        return self.vault.destroy_key(record.party)
+
+    def _left(self, record: RemovalRecord, subjects: list[Digest]) -> list[str]:
+        """Look again: files of the removed shards that are still there. Must be empty."""
+        return [name for name in self.vault.names(record.party) if any(s.hex in name for s in subjects)]

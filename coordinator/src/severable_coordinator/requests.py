@@ -1,0 +1,77 @@
+"""Taking in an erasure request: verified, acknowledged, logged, and its contract ended. What follows is removal.py."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from severable_trust.contract import ContractState
+from severable_trust.digest import Digest
+from severable_trust.envelope import Envelope
+from severable_trust.removal import Acknowledgement, ErasureRequest
+from severable_trust.statement import Kind, open_statement, read_unverified, sign_statement
+
+from severable_coordinator.contracting import Contracting
+from severable_coordinator.errors import NotFoundError, RefusedError
+from severable_coordinator.logbook import Logbook
+from severable_coordinator.ports import Clock, ContractStore, RemovalRecord, RemovalStore, ShardStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """Receives erasure requests."""
+
+    contracting: Contracting
+    contracts: ContractStore
+    shards: ShardStore
+    removals: RemovalStore
+    logbook: Logbook
+    clock: Clock
+
+    def receive(self, party: str, envelope: Envelope) -> RemovalRecord:
+        """Acknowledge a party's signed request; the same request again gets the same acknowledgement.
+
+        Raises:
+            TrustError: not signed by the party, or not a request.
+            RefusedError: another party's request, contract or shard.
+        """
+        key = self.logbook.roster().value.party(party).statement_key
+        request = open_statement(envelope, ErasureRequest, [key])
+        if request.value.party != party:
+            raise RefusedError(f"the request is {request.value.party}'s, the connection is {party}'s")
+        try:
+            return self.removals.removal(request.id)
+        except NotFoundError:
+            return self._open(party, envelope, request.id, request.value)
+
+    def _open(self, party: str, envelope: Envelope, request_id: Digest, request: ErasureRequest) -> RemovalRecord:
+        contract = self.contracts.contract(request.contract)
+        if contract.party != party:
+            raise RefusedError(f"contract {contract.id} is not yours")
+        for subject in request.subjects:
+            if self.shards.shard(subject).party != party:
+                raise RefusedError(f"shard {subject} is not yours")
+        now = self.clock()
+        due = now
+        if contract.state in {ContractState.ACTIVE, ContractState.SUSPENDED}:
+            due = self.contracting.terminate(contract, now)
+        days = self.contracting.prove(contract).value.deletion.deadline_days
+        acknowledgement = sign_statement(
+            Acknowledgement(request=request_id, received=now, expected_completion=due + timedelta(days=days)),
+            self.logbook.signer,
+        )
+        record = RemovalRecord(
+            request=request_id,
+            party=party,
+            contract=contract.id,
+            envelope=envelope.to_bytes(),
+            acknowledgement=acknowledgement.to_bytes(),
+            state="open",
+        )
+        self.logbook.record(Kind.ERASURE_REQUEST, envelope)
+        self.logbook.record(Kind.ACKNOWLEDGEMENT, acknowledgement)
+        return self.removals.open(record)
+
+    def due(self, record: RemovalRecord) -> datetime:
+        """When a removal may begin: the end of the contract's notice period."""
+        contract = self.contracting.prove(self.contracts.contract(record.contract)).value
+        received = read_unverified(record.acknowledgement, Acknowledgement).received
+        return received + timedelta(days=contract.notice_days)

@@ -1,0 +1,56 @@
+"""Sampling a composite for people to look at: a grid labelled with attribution, and the router's weights as a plot."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from severable_diffusion.pictures import grid, plot_weights
+from severable_diffusion.pipeline import CompositePipeline
+
+from severable_coordinator.building import Progress
+
+
+def sample_composite(
+    directory: Path,
+    names: Mapping[str, str],
+    out: Path,
+    *,
+    images: int,
+    seed: int,
+    progress: Progress,
+) -> list[Path]:
+    """Sample `images` images from a composite directory and write grid.png, weights.png and attribution.json.
+
+    Args:
+        directory: an assembled composite.
+        names: what to call each shard (hex of its id) in pictures.
+        out: where to write; made if missing.
+        images: how many.
+        seed: of the noise and of draws.
+        progress: told after every denoising step.
+    """
+    pipeline = CompositePipeline.from_pretrained(directory)
+    pipeline.set_progress_bar_config(disable=True)
+
+    steps = pipeline.shards.recipe.sampler.steps
+
+    def told(
+        _pipe: CompositePipeline, step: int, _time: int, values: dict[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        progress("sampling", step + 1, steps)
+        return values
+
+    noise = torch.Generator().manual_seed(seed)
+    images_NCHW, attribution = pipeline(
+        batch_size=images, generator=noise, output_type="pt", return_dict=False, callback_on_step_end=told
+    )
+    leaders = [attribution.leader(image) for image in range(images)]
+    labels = [f"{names[shard]} {weight:.0%}" for shard, weight in leaders]
+    shards = [names[shard] for shard in attribution.shard_ids]
+    out.mkdir(parents=True, exist_ok=True)
+    grid(images_NCHW, labels).save(out / "grid.png")
+    plot_weights(out / "weights.png", attribution.trajectory_SNK, attribution.log_snr, shards)
+    told_of = {"parties": dict(names), **attribution.to_dict()}
+    (out / "attribution.json").write_text(json.dumps(told_of, indent=2), encoding="utf-8")
+    return [out / name for name in ("grid.png", "weights.png", "attribution.json")]

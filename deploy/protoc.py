@@ -1,7 +1,7 @@
 """Regenerate the gRPC code from the .proto files, or check that it is up to date.
 
-    python deploy/protoc.py            write severable_protos/v1/*_pb2*.py and .pyi
-    python deploy/protoc.py --check    exit 1 when what is checked in differs from what the .proto files give
+python deploy/protoc.py            write severable_protos/v1/*_pb2*.py and .pyi
+python deploy/protoc.py --check    exit 1 when what is checked in differs from what the .proto files give
 """
 
 import os

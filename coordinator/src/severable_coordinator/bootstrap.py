@@ -1,7 +1,6 @@
 """The composition root: a home directory in, wired use cases out. Nothing else knows what stands behind a port.
 
-What needs torch (building, removal) is imported when it is asked for: `up` and most commands never need it, and its
-import costs seconds.
+What needs torch is imported when it is asked for: `up` and most commands never need it, and its import costs seconds.
 """
 
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from severable_trust.checkpoint import Checkpoint
+from severable_trust.contract import Action
 from severable_trust.digest import Digest
 from severable_trust.keys import PemSigner
 from severable_trust.note import LogSigner, sign_note
@@ -36,11 +36,12 @@ from severable_coordinator.dispatch import JobReport, JobState, TaskStore
 from severable_coordinator.enrolment import Enrolment
 from severable_coordinator.errors import ConfigError
 from severable_coordinator.logbook import Logbook
+from severable_coordinator.ports import RecipeRecord, ShardRecord
 from severable_coordinator.requests import Requests
 from severable_coordinator.training import Training
 
 if TYPE_CHECKING:
-    from severable_coordinator.building import Building
+    from severable_coordinator.building import Building, Progress
     from severable_coordinator.removal import Removal
 
 
@@ -207,7 +208,7 @@ class Coordinator:
     @cached_property
     def building(self) -> "Building":
         """Banks, routers, composites (imports torch)."""
-        from severable_coordinator.building import Building  # noqa: PLC0415  # seconds of import that few commands need
+        from severable_coordinator.building import Building  # noqa: PLC0415  # imports torch
 
         return Building(
             contracting=self.contracting,
@@ -223,7 +224,7 @@ class Coordinator:
     @cached_property
     def removal(self) -> "Removal":
         """Removals (imports torch)."""
-        from severable_coordinator.removal import Removal  # noqa: PLC0415  # see building
+        from severable_coordinator.removal import Removal  # noqa: PLC0415  # imports torch
 
         return Removal(
             building=self.building,
@@ -263,3 +264,37 @@ def open_home(home: Path) -> Coordinator:
 def task_store(home: Path) -> TaskStore:
     """What the ServerApp works on."""
     return open_home(home).tasks
+
+
+def read_recipe(path: Path) -> RecipeRecord:
+    """A recipe file, checked. ConfigError."""
+    from severable_coordinator.adapters import recipes  # noqa: PLC0415  # imports torch
+
+    return recipes.read_recipe(path)
+
+
+def sample(
+    coordinator: Coordinator, group: str, out: Path, *, images: int, seed: int, progress: "Progress"
+) -> list[Path]:
+    """Sample the live composite of a group for people to look at; returns the files written. NotFoundError."""
+    from severable_coordinator.sampling import sample_composite  # noqa: PLC0415  # imports torch
+
+    record = coordinator.building.live(group)
+    coordinator.building.require(record, Action.INFER)
+    names = {shard.id.hex: shard.party for shard in coordinator.shards.shards()}
+    directory = coordinator.building.directory(record)
+    return sample_composite(directory, names, out, images=images, seed=seed, progress=progress)
+
+
+def export_shards(coordinator: Coordinator, out: Path) -> list[str]:
+    """Write the shards that may be distributed to a new directory; returns their parties. ConflictError."""
+    from severable_coordinator.adapters import handover  # noqa: PLC0415  # imports torch
+
+    return handover.export_shards(coordinator, out)
+
+
+def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -> list[ShardRecord]:
+    """Verify and keep the shards that another coordinator exported. TrustError, ConfigError."""
+    from severable_coordinator.adapters import handover  # noqa: PLC0415  # imports torch
+
+    return handover.import_shards(coordinator, directory, trust_root)

@@ -160,6 +160,13 @@ class Building:
         """Where an assembled composite lies."""
         return self.work / record.group / record.id.hex[:16]
 
+    def live(self, group: str) -> CompositeRecord:
+        """The composite that a group may use. NotFoundError."""
+        found = [record for record in self.composites.composites() if record.group == group]
+        if not found:
+            raise NotFoundError(f"group {group!r} has no live composite; assemble one first")
+        return found[-1]
+
     def require(self, record: CompositeRecord, action: Action) -> None:
         """Refuse what the contract of a member does not permit now. ContractError."""
         for shard in map(self.shards.shard, record.members):

@@ -11,7 +11,6 @@ import socket
 import ssl
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ __all__ = ["ControlApi", "EngineConfig", "EngineError", "NodeStatus", "RunConfig
 _LOOPBACK = "127.0.0.1"
 _SECRET_BYTES = 32
 _POLL_S = 0.1
+_ANSWER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,10 @@ class EngineConfig:
 
     Attributes:
         directory: FLWR_HOME, the state database and the executors' secret.
-        certificate: Server certificate (PEM) naming `host` and 127.0.0.1.
+        certificate: Server certificate (PEM) naming 127.0.0.1 and whatever name or address the owners' nodes use.
         private_key: Its private key (PEM).
         ca: Certificate of the authority that issued it (PEM).
-        host: Address on which the owners' nodes reach the fleet port.
+        host: Address to listen on for the owners' nodes ("0.0.0.0": every address of this machine).
         fleet_port: Port for the nodes: fleet calls only.
         control_port: Loopback port of the whole API.
     """
@@ -145,18 +145,27 @@ def wait_healthy(config: EngineConfig, timeout_s: float, alive: Callable[[], boo
     Raises:
         EngineError: the process ended, or did not answer in time.
     """
-    context = ssl.create_default_context(cafile=str(config.ca))
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     give_up = time.monotonic() + timeout_s
     while time.monotonic() < give_up:
         if not alive():
             raise EngineError("SuperLink ended while starting; its log says why")
-        try:
-            with opener.open(f"https://{_LOOPBACK}:{config.control_port}/health", timeout=_POLL_S * 10):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(_POLL_S)
+        if _answers(config):
+            return
+        time.sleep(_POLL_S)
     raise EngineError(f"SuperLink did not answer on port {config.control_port} within {timeout_s:g} s; see its log")
+
+
+def _answers(config: EngineConfig) -> bool:
+    context = ssl.create_default_context(cafile=str(config.ca))
+    # A proxy of the environment has no business on loopback.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    try:
+        with opener.open(f"https://{_LOOPBACK}:{config.control_port}/health", timeout=_ANSWER_S):
+            pass
+        with socket.create_connection((config.host, config.fleet_port), timeout=_ANSWER_S):
+            return True
+    except OSError:  # URLError is one
+        return False
 
 
 def register_node(config: EngineConfig, public_key_file: Path, name: str) -> int:

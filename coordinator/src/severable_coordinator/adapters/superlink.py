@@ -172,6 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             uvicorn.Config(
                 served,
                 lifespan="on" if lifespan == "on" else "off",
+                ws="none",
                 ssl_certfile=args.certificate,
                 ssl_keyfile=str(args.private_key),
                 access_log=False,

@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from severable_trust.contract import Action
 
 from severable_coordinator.adapters.cli.options import DEFAULT_GROUP, DEFAULT_HOME, Group, Home
 from severable_coordinator.adapters.cli.output import ProgressLines
 from severable_coordinator.bootstrap import open_home
-from severable_coordinator.errors import NotFoundError
-from severable_coordinator.sampling import sample_composite
+from severable_coordinator.bootstrap import sample as write_samples
 
 router_app = typer.Typer(no_args_is_help=True)
 
@@ -55,14 +53,5 @@ def sample(
 
     Example: severable-coordinator sample --group licensees --images 24 --out ./samples
     """
-    coordinator = open_home(home)
-    live = [record for record in coordinator.composites.composites() if record.group == group]
-    if not live:
-        raise NotFoundError(f"group {group!r} has no live composite; assemble one first")
-    coordinator.building.require(live[-1], Action.INFER)
-    names = {shard.id.hex: shard.party for shard in coordinator.shards.shards()}
-    written = sample_composite(
-        coordinator.building.directory(live[-1]), names, out, images=images, seed=seed, progress=ProgressLines()
-    )
-    for path in written:
+    for path in write_samples(open_home(home), group, out, images=images, seed=seed, progress=ProgressLines()):
         print(path)

@@ -9,8 +9,7 @@ from severable_trust.statement import read_unverified, statement_id
 
 from severable_coordinator.adapters.cli.options import DEFAULT_GROUP, DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
-from severable_coordinator.adapters.recipes import read_recipe
-from severable_coordinator.bootstrap import open_home
+from severable_coordinator.bootstrap import open_home, read_recipe
 from severable_coordinator.contracting import Terms
 from severable_coordinator.errors import NotFoundError
 from severable_coordinator.ports import ContractRecord, ContractStore

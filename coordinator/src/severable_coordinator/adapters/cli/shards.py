@@ -9,8 +9,7 @@ from severable_trust.statement import read_unverified
 
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
-from severable_coordinator.adapters.handover import export_shards, import_shards
-from severable_coordinator.bootstrap import open_home
+from severable_coordinator.bootstrap import export_shards, import_shards, open_home
 
 app = typer.Typer(no_args_is_help=True)
 

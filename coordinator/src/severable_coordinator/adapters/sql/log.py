@@ -88,7 +88,9 @@ class SqlLog:
             connection.execute(delete(body).where(body.c.statement == str(statement)))
 
     def _newest(self, connection: Connection) -> tuple[Checkpoint, str]:
-        note = str(connection.execute(select(checkpoint.c.note).order_by(checkpoint.c.size.desc())).scalar_one())
+        note = str(
+            connection.execute(select(checkpoint.c.note).order_by(checkpoint.c.size.desc()).limit(1)).scalar_one()
+        )
         return Checkpoint.parse(note.split("\n\n", maxsplit=1)[0] + "\n"), note
 
     def _sign_tree(self, connection: Connection, size: int) -> None:

@@ -1,0 +1,137 @@
+"""The federation's life as the commands that its people type; `demo.py` and the integration test walk through it."""
+
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from severable_demo.processes import Processes
+
+GROUP = "licensees"
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """One coordinator, its data owners, and a second coordinator, each with a directory of its own below `root`."""
+
+    processes: Processes
+    root: Path
+    owners: Mapping[str, Path]  # party id -> its image folder
+
+    @property
+    def coordinator(self) -> Path:
+        """The coordinator's home."""
+        return self.root / "coordinator"
+
+    @property
+    def witness(self) -> Path:
+        """The second coordinator's home."""
+        return self.root / "witness"
+
+    def home(self, owner: str) -> Path:
+        """An owner's home."""
+        return self.root / owner
+
+    def start_coordinator(self) -> None:
+        """Make the coordinator and start its servers."""
+        self._init("federation", self.coordinator)
+        self.processes.start(
+            "coordinator", "severable-coordinator", "up", "--home", str(self.coordinator), ready="is up"
+        )
+
+    def join(self) -> None:
+        """Invite every owner, let it join, and start its daemon."""
+        for owner, images in self.owners.items():
+            invite = self.root / f"{owner}.invite"
+            self._coordinate("party", "invite", owner, "--out", str(invite))
+            self.processes.run(
+                "severable-client", "join", str(invite), "--data", str(images), "--home", str(self.home(owner))
+            )  # fmt: skip
+            invite.unlink()
+            self.processes.launch(owner, "severable-client", "up", "--home", str(self.home(owner)))
+        for owner in self.owners:
+            self.processes.await_ready(owner, f"owner {owner} is up")
+
+    def agree(self, recipe: Path, *, min_images: int, ceiling: float) -> None:
+        """Offer, review and sign one contract per owner."""
+        for owner in self.owners:
+            self._coordinate(
+                "contract", "offer", owner, "--recipe", str(recipe), "--target", f"digits of {owner}", "--group", GROUP,
+                "--min-images", str(min_images), "--ceiling", str(ceiling),
+            )  # fmt: skip
+        for owner in self.owners:
+            self._own(owner, "contract", "review")
+            self._own(owner, "contract", "sign", "--yes")
+
+    def train(self) -> None:
+        """Have every owner train and ship its shard."""
+        self._coordinate("train")
+
+    def compose(self, out: Path) -> str:
+        """Draw banks, build the router, assemble the composite and hand it to its recipient; returns its digest."""
+        self._coordinate("router", "build", "--group", GROUP)
+        return _digest(self._coordinate("assemble", "--group", GROUP, "--out", str(out)))
+
+    def sample(self, out: Path, images: int) -> None:
+        """Write the pictures of the live composite."""
+        self._coordinate("sample", "--group", GROUP, "--images", str(images), "--out", str(out))
+
+    def terminate(self, owner: str, reason: str) -> None:
+        """Let an owner end its contract; daemons stay up."""
+        self._own(owner, "contract", "terminate", "--reason", reason, "--yes")
+
+    def remove(self, owner: str, receipt: Path) -> str:
+        """Carry the removal out; returns the new composite's digest, "" when none remains."""
+        said = self._coordinate("remove", owner, "--out", str(receipt), "--format", "json")
+        return str(json.loads(said)["composites"][0]["after"])
+
+    def reproduce(self, out: Path) -> str:
+        """Put the remaining shards together at a second coordinator, which never saw the others; returns the digest."""
+        handover = self.root / "handover"
+        self._coordinate("shards", "export", "--out", str(handover))
+        self._init("witness", self.witness)
+        root = ("--trust-root", str(self.coordinator / "trust-root.json"))
+        self.processes.run(
+            "severable-coordinator", "shards", "import", str(handover), *root, "--home", str(self.witness)
+        )
+        return _digest(
+            self.processes.run(
+                "severable-coordinator", "assemble", "--group", GROUP, "--out", str(out), "--home", str(self.witness)
+            )
+        )
+
+    def listing(self, *command: str) -> list[dict[str, object]]:
+        """What a listing of the coordinator says."""
+        rows = json.loads(self._coordinate(*command, "--format", "json"))
+        return list(rows)
+
+    def _init(self, name: str, home: Path) -> None:
+        ports = [f"--{kind}-port={port}" for kind, port in zip(_KINDS, free_ports(len(_KINDS)), strict=True)]
+        self.processes.run("severable-coordinator", "init", "--id", name, "--home", str(home), *ports)
+
+    def _coordinate(self, *command: str) -> str:
+        return self.processes.run("severable-coordinator", *command, "--home", str(self.coordinator))
+
+    def _own(self, owner: str, *command: str) -> str:
+        return self.processes.run("severable-client", *command, "--home", str(self.home(owner)))
+
+
+_KINDS = ("enrolment", "exchange", "fleet", "control")
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on at this moment."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _digest(said: str) -> str:
+    """The digest in `composite sha256:... of N shards`."""
+    return said.partition("composite ")[2].partition(" ")[0]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
 from severable_coordinator.adapters import engine
 from severable_coordinator.adapters.control import openssh_line
 from severable_coordinator.adapters.engine import EngineConfig

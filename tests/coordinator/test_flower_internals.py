@@ -13,6 +13,7 @@ from flwr.superlink.cli.flower_superlink import SuperLinkLifespan
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.main import create_app
 from flwr.superlink.routers.fleet.router import router
+
 from severable_coordinator.adapters.superlink import FLEET_CALLS
 
 

@@ -12,6 +12,7 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+
 from severable_coordinator.adapters.grid import GridNodes, read_reply
 from severable_coordinator.dispatch import JobReport, JobState, Silence, Task
 

@@ -9,14 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Protocol
 
-from severable_trust.digest import Digest, FileDigest
-from severable_trust.envelope import Envelope
-from severable_trust.errors import TrustError
-from severable_trust.shard import ShardClaim
-from severable_trust.statement import Kind, open_statement, read_unverified, statement_id
-from severable_trust.tensors import TensorSpec
-from severable_trust.verifier import AdmissionPolicy, admit
-
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, Task
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
@@ -31,6 +23,13 @@ from severable_coordinator.ports import (
     UploadStore,
     Vault,
 )
+from severable_trust.digest import Digest, FileDigest
+from severable_trust.envelope import Envelope
+from severable_trust.errors import TrustError
+from severable_trust.shard import ShardClaim
+from severable_trust.statement import Kind, open_statement, read_unverified, statement_id
+from severable_trust.tensors import TensorSpec
+from severable_trust.verifier import AdmissionPolicy, admit
 
 CHUNK_BYTES = 1 << 20
 MAX_SHARD_BYTES = 8 << 30

@@ -10,13 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from severable_trust.checkpoint import Checkpoint
-from severable_trust.contract import Action
-from severable_trust.digest import Digest
-from severable_trust.keys import PemSigner
-from severable_trust.note import LogSigner, sign_note
-from severable_trust.trust_root import TrustRoot
-
 from severable_coordinator.adapters.authority import KeyPair, issue_party
 from severable_coordinator.adapters.engine import EngineConfig
 from severable_coordinator.adapters.settings import read_config
@@ -39,6 +32,12 @@ from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import RecipeRecord, ShardRecord
 from severable_coordinator.requests import Requests
 from severable_coordinator.training import Training
+from severable_trust.checkpoint import Checkpoint
+from severable_trust.contract import Action
+from severable_trust.digest import Digest
+from severable_trust.keys import PemSigner
+from severable_trust.note import LogSigner, sign_note
+from severable_trust.trust_root import TrustRoot
 
 if TYPE_CHECKING:
     from severable_coordinator.building import Building, Progress

@@ -12,6 +12,20 @@ from pathlib import Path
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+
+from severable_coordinator.admission import shard_file
+from severable_coordinator.contracting import Contracting
+from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
+from severable_coordinator.logbook import Logbook
+from severable_coordinator.ports import (
+    Clock,
+    CompositeRecord,
+    CompositeStore,
+    ContractStore,
+    ShardRecord,
+    ShardStore,
+    Vault,
+)
 from severable_diffusion import network
 from severable_diffusion.bank import draw_bank
 from severable_diffusion.composite_directory import load_router, router_bytes, router_config, write_composite
@@ -24,20 +38,6 @@ from severable_trust.composite import CompositeContent, CompositeManifest, Membe
 from severable_trust.contract import Action, require
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.envelope import Envelope
-
-from severable_coordinator.admission import shard_file
-from severable_coordinator.contracting import Contracting
-from severable_coordinator.errors import ConflictError, NotFoundError
-from severable_coordinator.logbook import Logbook
-from severable_coordinator.ports import (
-    Clock,
-    CompositeRecord,
-    CompositeStore,
-    ContractStore,
-    ShardRecord,
-    ShardStore,
-    Vault,
-)
 
 MANIFEST = "composite.dsse.json"
 Progress = Callable[[str, int, int], None]  # what, done, of how many
@@ -131,7 +131,16 @@ class Building:
         """The vault compartments of every router that has seen one of these shards, assembled or not."""
         wanted = {str(shard) for shard in shards}
         sets = [name for name in self.vault.compartments() if name.startswith("set-")]
-        return [name for name in sets if wanted & set(_members(self.vault.read(name, "members.json")))]
+        return [name for name in sets if self._may_hold(name, wanted)]
+
+    def _may_hold(self, compartment: str, shards: set[str]) -> bool:
+        try:
+            return bool(shards & set(_members(self.vault.read(compartment, "members.json"))))
+        except (
+            NotFoundError,
+            StorageError,
+        ):  # an erasure of it, or its first writing, was cut off: of no use to anybody
+            return True
 
     def assemble(self, group: str, progress: Progress) -> tuple[CompositeRecord, Path]:
         """Build the composite that a group may hold now, sign its manifest, log it, write its directory."""

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from severable_coordinator.errors import ConflictError, RefusedError
+from severable_coordinator.logbook import Logbook
+from severable_coordinator.ports import Clock, ContractRecord, ContractStore, PartyStore, RecipeRecord
 from severable_trust.contract import (
     Action,
     Contract,
@@ -23,10 +26,6 @@ from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import ContractError, StatementError
 from severable_trust.statement import Kind, Proven, open_statement, sign_statement, statement_id
-
-from severable_coordinator.errors import ConflictError, RefusedError
-from severable_coordinator.logbook import Logbook
-from severable_coordinator.ports import Clock, ContractRecord, ContractStore, PartyStore, RecipeRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from severable_trust.digest import Digest
-from severable_trust.envelope import Envelope
-from severable_trust.keys import PublicKey
-
 from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError, RefusedError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import Clock, InviteRecord, PartyRecord, PartyStore
+from severable_trust.digest import Digest
+from severable_trust.envelope import Envelope
+from severable_trust.keys import PublicKey
 
 INVITE_TERM = timedelta(hours=24)
 _PARTY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")

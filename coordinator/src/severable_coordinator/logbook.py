@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from severable_coordinator.ports import Clock, Log, PartyStore
 from severable_trust.checkpoint import LogProof
 from severable_trust.digest import Digest
 from severable_trust.entry import LogEntry
@@ -13,9 +14,8 @@ from severable_trust.roster import PartyStatus, Roster, RosterParty
 from severable_trust.statement import Kind, Predicate, Proven, open_statement, sign_statement, statement_id
 from severable_trust.trust_root import TrustRoot
 
-from severable_coordinator.ports import Clock, Log, PartyStore
-
 _ROSTER_TERM = timedelta(days=365)
+_ROSTER_RENEWAL = timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,11 @@ class Logbook:
                 parties=parties,
             )
         )
+
+    def keep_roster_current(self) -> None:
+        """Issue the roster anew when there is none yet, or its term is nearly over."""
+        if not self.statements(Kind.ROSTER) or self.roster().value.expires - self.clock() < _ROSTER_RENEWAL:
+            self.issue_roster()
 
     def roster(self) -> Proven[Roster]:
         """The newest roster, verified."""

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from severable_coordinator.ports import RemovalRecord
 from severable_trust.digest import Digest
 from severable_trust.instant import parse_instant
 from severable_trust.receipt import ChangeStatus, Check, CompositeChange, ErasureAction, Receipt, Residual, Retained
-
-from severable_coordinator.ports import RemovalRecord
 
 Facts = Mapping[str, Any]
 

@@ -14,14 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from severable_trust import canonical
-from severable_trust.bundle import ReceiptBundle
-from severable_trust.digest import Digest
-from severable_trust.envelope import Envelope
-from severable_trust.instant import format_instant
-from severable_trust.removal import ErasureRequest
-from severable_trust.statement import Kind, read_unverified
-
 from severable_coordinator.building import Building, Progress, bank_file
 from severable_coordinator.errors import ConflictError
 from severable_coordinator.logbook import Logbook
@@ -37,6 +29,13 @@ from severable_coordinator.ports import (
     Vault,
 )
 from severable_coordinator.receipts import erasure_actions, receipt_of
+from severable_trust import canonical
+from severable_trust.bundle import ReceiptBundle
+from severable_trust.digest import Digest
+from severable_trust.envelope import Envelope
+from severable_trust.instant import format_instant
+from severable_trust.removal import ErasureRequest
+from severable_trust.statement import Kind, read_unverified
 
 Facts = dict[str, Any]
 
@@ -103,8 +102,8 @@ class Removal:
                 erased += [[record.party, file] for file in self.vault.unlink(record.party, name)]
         key = self._destroy_key(record)
         for compartment in self.building.compartments(subjects):
-            erased += [[compartment, file] for file in self.vault.unlink(compartment, "")]
             self.vault.destroy_key(compartment)
+            erased += [[compartment, file] for file in self.vault.unlink(compartment, "")]
         for composite in self._holding(subjects):
             erased += [[f"composite {composite.id}", file] for file in self.building.discard(composite)]
             self.composites.set_state(composite.id, composite.group, "erased")

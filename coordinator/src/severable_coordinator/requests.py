@@ -3,16 +3,15 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from severable_coordinator.contracting import Contracting
+from severable_coordinator.errors import NotFoundError, RefusedError
+from severable_coordinator.logbook import Logbook
+from severable_coordinator.ports import Clock, ContractStore, RemovalRecord, RemovalStore, ShardStore
 from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.removal import Acknowledgement, ErasureRequest
 from severable_trust.statement import Kind, open_statement, read_unverified, sign_statement
-
-from severable_coordinator.contracting import Contracting
-from severable_coordinator.errors import NotFoundError, RefusedError
-from severable_coordinator.logbook import Logbook
-from severable_coordinator.ports import Clock, ContractStore, RemovalRecord, RemovalStore, ShardStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from severable_diffusion.pictures import grid, plot_weights
-from severable_diffusion.pipeline import CompositePipeline
 
 from severable_coordinator.building import Progress
+from severable_diffusion.pictures import grid, plot_weights
+from severable_diffusion.pipeline import CompositePipeline
 
 
 def sample_composite(

@@ -5,13 +5,12 @@ import uuid
 from dataclasses import dataclass
 from typing import Protocol
 
-from severable_trust.contract import Action
-from severable_trust.digest import Digest
-
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import Task
 from severable_coordinator.errors import ConflictError
 from severable_coordinator.ports import PartyStore, ShardStore
+from severable_trust.contract import Action
+from severable_trust.digest import Digest
 
 _NONCE_BYTES = 32
 

@@ -9,14 +9,6 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import grpc
-from severable_protos.v1 import exchange_pb2 as pb
-from severable_protos.v1 import exchange_pb2_grpc as rpc
-from severable_trust.contract import Contract, ContractState
-from severable_trust.digest import Digest
-from severable_trust.envelope import Envelope
-from severable_trust.errors import MalformedError, SignatureError, TrustError
-from severable_trust.keys import PublicKey
-from severable_trust.statement import read_unverified
 
 from severable_coordinator.adapters.authority import KeyPair, party_of
 from severable_coordinator.admission import CHUNK_BYTES, Admission
@@ -32,6 +24,14 @@ from severable_coordinator.errors import (
 )
 from severable_coordinator.ports import UploadRecord
 from severable_coordinator.requests import Requests
+from severable_protos.v1 import exchange_pb2 as pb
+from severable_protos.v1 import exchange_pb2_grpc as rpc
+from severable_trust.contract import Contract, ContractState
+from severable_trust.digest import Digest
+from severable_trust.envelope import Envelope
+from severable_trust.errors import MalformedError, SignatureError, TrustError
+from severable_trust.keys import PublicKey
+from severable_trust.statement import read_unverified
 
 _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
     (NotFoundError, grpc.StatusCode.NOT_FOUND),

@@ -4,16 +4,15 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-from severable_trust.keys import PemSigner
-from severable_trust.note import LogSigner
-from severable_trust.trust_root import TrustRoot
-
 from severable_coordinator.adapters.authority import issue_server, new_authority
 from severable_coordinator.adapters.engine import build_bundle
 from severable_coordinator.adapters.settings import render_config
 from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.config import Config, Layout
 from severable_coordinator.errors import ConfigError, ConflictError
+from severable_trust.keys import PemSigner
+from severable_trust.note import LogSigner
+from severable_trust.trust_root import TrustRoot
 
 _BUNDLE_FILES = ("pyproject.toml", "LICENSE")
 

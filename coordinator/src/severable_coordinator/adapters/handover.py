@@ -12,6 +12,12 @@ import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
+from severable_coordinator.adapters.recipes import record_of
+from severable_coordinator.admission import CHUNK_BYTES, MAX_SHARD_BYTES, shard_file
+from severable_coordinator.bootstrap import Coordinator
+from severable_coordinator.building import parse_recipe
+from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError
+from severable_coordinator.ports import ContractRecord, PartyRecord, RecipeRecord, ShardRecord, ShardState
 from severable_trust.contract import Action, Contract, ContractState
 from severable_trust.envelope import Envelope
 from severable_trust.roster import Roster
@@ -20,13 +26,6 @@ from severable_trust.statement import Kind, Proven, open_statement, read_unverif
 from severable_trust.tensors import TensorSpec
 from severable_trust.trust_root import TrustRoot, open_roster
 from severable_trust.verifier import AdmissionPolicy, admit
-
-from severable_coordinator.adapters.recipes import record_of
-from severable_coordinator.admission import CHUNK_BYTES, MAX_SHARD_BYTES, shard_file
-from severable_coordinator.bootstrap import Coordinator
-from severable_coordinator.building import parse_recipe
-from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError
-from severable_coordinator.ports import ContractRecord, PartyRecord, RecipeRecord, ShardRecord, ShardState
 
 ROSTER = "roster.dsse.json"
 CLAIM = "claim.dsse.json"

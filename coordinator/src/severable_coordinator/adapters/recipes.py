@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 
+from severable_coordinator.errors import ConfigError
+from severable_coordinator.ports import RecipeRecord
 from severable_diffusion import network
 from severable_diffusion.errors import RecipeError
 from severable_diffusion.recipe import Recipe
 from severable_trust import canonical
 from severable_trust.digest import Digest
-
-from severable_coordinator.errors import ConfigError
-from severable_coordinator.ports import RecipeRecord
 
 
 def read_recipe(path: Path) -> RecipeRecord:

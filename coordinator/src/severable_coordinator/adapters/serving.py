@@ -24,6 +24,7 @@ from severable_coordinator.errors import BusyError, EngineError
 _HEALTHY_S = 60.0
 _STOP_S = 10.0
 _WATCH_S = 0.5
+_ROSTER_EVERY = 7200  # looks, hence about once an hour
 
 Say = Callable[[str], None]
 
@@ -55,12 +56,16 @@ def serve(coordinator: Coordinator, say: Say) -> None:
         children: dict[str, subprocess.Popen[bytes]] = {}
         try:
             children["SuperLink"] = _child(coordinator, "superlink", engine.superlink_command(coordinator.engine))
+            children["executor"] = _child(coordinator, "executor", engine.executor_command(coordinator.engine))
             superlink = children["SuperLink"]
             engine.wait_healthy(coordinator.engine, _HEALTHY_S, alive=lambda: superlink.poll() is None)
-            children["executor"] = _child(coordinator, "executor", engine.executor_command(coordinator.engine))
             _announce(coordinator, say)
+            watched = 0
             while not stop.wait(_WATCH_S):
                 _refuse_the_dead(coordinator, children)
+                watched += 1
+                if watched % _ROSTER_EVERY == 0:
+                    coordinator.logbook.keep_roster_current()
         finally:
             _end(servers, children, say)
 
@@ -68,8 +73,7 @@ def serve(coordinator: Coordinator, say: Say) -> None:
 def _start_servers(coordinator: Coordinator) -> list[grpc.Server]:
     ca = coordinator.authority.certificate
     config = coordinator.config
-    if not coordinator.log.entries():
-        coordinator.logbook.issue_roster()
+    coordinator.logbook.keep_roster_current()
     enrolment = EnrolmentService(
         coordinator.enrolment, coordinator.trust_root.to_bytes(), config.exchange_address, config.fleet_address
     )

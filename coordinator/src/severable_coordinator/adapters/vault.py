@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import tink
-from severable_trust.digest import Digest, FileDigest
-from severable_trust.errors import MalformedError
 from tink import secret_key_access, streaming_aead
 
 from severable_coordinator.errors import NotFoundError, StorageError
+from severable_trust.digest import Digest, FileDigest
+from severable_trust.errors import MalformedError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -90,7 +90,8 @@ class DirectoryVault:
         names = self.names(party, prefix)
         for name in names:
             self._path(party, name).unlink()
-        for directory in sorted((self._files / party).rglob("*"), reverse=True):
+        base = self._files / party
+        for directory in [*sorted(base.rglob("*"), reverse=True), base]:
             if directory.is_dir() and not any(directory.iterdir()):
                 directory.rmdir()
         return names

@@ -3,10 +3,10 @@
 import sys
 
 import typer
-from severable_trust.errors import TrustError
 
 from severable_coordinator.adapters.cli import build, contract, log, party, remove, serve, shards, train
 from severable_coordinator.errors import CoordinatorError
+from severable_trust.errors import TrustError
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from severable_trust import canonical
-from severable_trust.instant import format_instant
 
 from severable_coordinator.adapters.authority import fingerprint
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
 from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.bootstrap import open_home
+from severable_trust import canonical
+from severable_trust.instant import format_instant
 
 app = typer.Typer(no_args_is_help=True)
 

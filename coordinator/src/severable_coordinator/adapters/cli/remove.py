@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from severable_trust.removal import ErasureRequest
-from severable_trust.statement import read_unverified
 
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import ProgressLines, listing
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.ports import RemovalRecord
+from severable_trust.removal import ErasureRequest
+from severable_trust.statement import read_unverified
 
 
 def remove(

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from severable_trust.shard import ShardClaim
-from severable_trust.statement import read_unverified
 
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
 from severable_coordinator.bootstrap import export_shards, import_shards, open_home
+from severable_trust.shard import ShardClaim
+from severable_trust.statement import read_unverified
 
 app = typer.Typer(no_args_is_help=True)
 

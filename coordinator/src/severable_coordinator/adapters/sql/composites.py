@@ -4,12 +4,12 @@ import json
 from datetime import datetime
 from typing import Any
 
-from severable_trust.digest import Digest
 from sqlalchemy import Row, delete, insert, select, update
 
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import composite
 from severable_coordinator.ports import CompositeRecord
+from severable_trust.digest import Digest
 
 
 class SqlCompositeStore:

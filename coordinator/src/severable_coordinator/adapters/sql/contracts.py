@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from severable_trust.contract import ContractState
-from severable_trust.digest import Digest
 from sqlalchemy import Row, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -12,6 +10,8 @@ from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import contract, recipe
 from severable_coordinator.errors import NotFoundError
 from severable_coordinator.ports import ContractRecord, RecipeRecord
+from severable_trust.contract import ContractState
+from severable_trust.digest import Digest
 
 
 class SqlContractStore:

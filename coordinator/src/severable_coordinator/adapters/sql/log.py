@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from severable_trust import merkle
-from severable_trust.checkpoint import Checkpoint, LogProof
-from severable_trust.digest import Digest
-from severable_trust.entry import LogEntry
 from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import body, checkpoint, log_entry, log_node
 from severable_coordinator.errors import NotFoundError, StorageError
+from severable_trust import merkle
+from severable_trust.checkpoint import Checkpoint, LogProof
+from severable_trust.digest import Digest
+from severable_trust.entry import LogEntry
 
 SignCheckpoint = Callable[[Checkpoint], str]
 

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 
-from severable_trust.keys import PublicKey
 from sqlalchemy import Row, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
@@ -10,6 +9,7 @@ from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import invite, party, peer
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
 from severable_coordinator.ports import InviteRecord, PartyRecord
+from severable_trust.keys import PublicKey
 
 
 class SqlPartyStore:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from severable_trust.digest import Digest
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -10,6 +9,7 @@ from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import removal, removal_step
 from severable_coordinator.errors import NotFoundError
 from severable_coordinator.ports import RemovalRecord
+from severable_trust.digest import Digest
 
 
 class SqlRemovalStore:

@@ -3,13 +3,13 @@
 from datetime import datetime
 from typing import Any
 
-from severable_trust.digest import Digest
 from sqlalchemy import Row, insert, select, update
 
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import shard, upload
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
 from severable_coordinator.ports import ShardRecord, ShardState, UploadRecord
+from severable_trust.digest import Digest
 
 
 class SqlUploadStore:

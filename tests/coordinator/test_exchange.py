@@ -1,0 +1,208 @@
+"""The gRPC services over real TLS: who may call what, and how errors read on the other side."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from coordinator.federation import ManualClock, Owner, World, shard_files, terms
+
+from severable_coordinator.adapters.authority import KeyPair, issue_party, issue_server, new_authority
+from severable_coordinator.adapters.exchange_server import (
+    EnrolmentService,
+    ExchangeService,
+    serve_enrolment,
+    serve_exchange,
+)
+from severable_coordinator.bootstrap import utc_now
+from severable_coordinator.errors import BusyError
+from severable_protos.v1 import exchange_pb2 as pb
+from severable_protos.v1 import exchange_pb2_grpc as rpc
+from severable_trust.envelope import Envelope
+from severable_trust.removal import Acknowledgement
+from severable_trust.statement import open_statement
+
+_TIMEOUT_S = 10
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+class Served:
+    """A world with its two services listening."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.ca = world.coordinator.authority.certificate
+        self.enrolment_address, self.exchange_address = free_address(), free_address()
+        enrolment = EnrolmentService(
+            world.enrolment, world.coordinator.trust_root.to_bytes(), self.exchange_address, "127.0.0.1:1"
+        )
+        exchange = ExchangeService(
+            world.coordinator.contracting, world.coordinator.admission, world.coordinator.requests
+        )
+        self.servers = [
+            serve_enrolment(enrolment, self.enrolment_address, world.coordinator.server, self.ca),
+            serve_exchange(exchange, self.exchange_address, world.coordinator.server, self.ca),
+        ]
+
+    def stub(self, name: str) -> rpc.ExchangeStub:
+        owner = self.world.owners[name]
+        return self.stub_with(owner.tls_pem(), self.world.certificates[name])
+
+    def stub_with(self, key: bytes | None, certificate: bytes | None) -> rpc.ExchangeStub:
+        credentials = grpc.ssl_channel_credentials(self.ca, key, certificate)
+        return rpc.ExchangeStub(grpc.secure_channel(self.exchange_address, credentials))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    world = World(tmp_path / "home", clock=ManualClock(utc_now()))  # TLS looks at the real clock
+    world.join("archive")
+    world.join("clinic")
+    made = Served(world)
+    yield made
+    for server in made.servers:
+        server.stop(None).wait(_TIMEOUT_S)
+
+
+def refused(call: object, *arguments: object) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as caught:
+        call(*arguments, timeout=_TIMEOUT_S)  # type: ignore[operator]  # any stub's method
+    assert "\n" not in (caught.value.details() or "")
+    return caught.value
+
+
+def test_joining_over_tls_gives_a_certificate_that_the_exchange_accepts(served: Served) -> None:
+    token, _ = served.world.enrolment.invite("agency")
+    owner = Owner.make("agency")
+    stub = rpc.EnrolmentStub(grpc.secure_channel(served.enrolment_address, grpc.ssl_channel_credentials(served.ca)))
+    request = pb.JoinRequest(
+        token=token,
+        certificate_request_pem=owner.request_pem(),
+        statement_key_pem=owner.signer.public_key.pem,
+        node_key=owner.node_key,
+        legal_name="Agency",
+    )
+    reply = stub.Join(request, timeout=_TIMEOUT_S)
+    assert reply.party == "agency"
+    assert reply.exchange_address == served.exchange_address
+    exchange = served.stub_with(owner.tls_pem(), reply.certificate_pem)
+    assert list(exchange.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S).contracts) == []
+    error = refused(stub.Join, request)
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "used already" in str(error.details())
+
+
+def test_a_caller_without_or_with_a_foreign_certificate_does_not_get_in(served: Served) -> None:
+    stranger = Owner.make("archive")
+    now = served.world.clock()
+    foreign = issue_party(new_authority("federation", now), stranger.request_pem(), "archive", now)
+    for key, certificate in ((None, None), (stranger.tls_pem(), foreign)):
+        error = refused(served.stub_with(key, certificate).ListContracts, pb.ListContractsRequest())
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_servers_certificate_is_no_partys(served: Served) -> None:
+    now = served.world.clock()
+    server: KeyPair = issue_server(served.world.coordinator.authority, "archive", now)
+    error = refused(served.stub_with(server.private_key, server.certificate).ListContracts, pb.ListContractsRequest())
+    assert error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.PERMISSION_DENIED}
+
+
+def test_a_party_sees_its_own_contracts_only(served: Served) -> None:
+    served.world.coordinator.contracting.offer("archive", served.world.recipe, terms())
+    own = served.stub("archive").ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+    others = served.stub("clinic").ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+    assert [item.state for item in own.contracts] == ["offered"]
+    assert list(own.contracts[0].recipes) == [served.world.recipe.body]
+    assert list(others.contracts) == []
+
+
+def test_a_contract_is_signed_over_the_wire(served: Served) -> None:
+    served.world.coordinator.contracting.offer("archive", served.world.recipe, terms())
+    stub = served.stub("archive")
+    offered = Envelope.parse(stub.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S).contracts[0].envelope)
+    signed = offered.countersigned(served.world.owners["archive"].signer).to_bytes()
+    assert stub.SignContract(pb.SignContractRequest(envelope=signed), timeout=_TIMEOUT_S).state == "active"
+    error = refused(served.stub("clinic").SignContract, pb.SignContractRequest(envelope=signed))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def chunks(upload: str, files: dict[str, bytes], size: int = 4096) -> Iterator[pb.Chunk]:
+    for name, data in files.items():
+        for offset in range(0, len(data), size):
+            yield pb.Chunk(upload=upload, name=name, offset=offset, data=data[offset : offset + size])
+
+
+def test_a_shard_is_uploaded_admitted_and_found_finished_when_it_is_sent_again(served: Served) -> None:
+    served.world.agree("archive")
+    files = shard_files("archive")
+    claim = served.world.claim("archive", files).to_bytes()
+    stub = served.stub("archive")
+    opened = stub.OpenUpload(pb.OpenUploadRequest(claim=claim), timeout=_TIMEOUT_S)
+    assert {offset.name: offset.received for offset in opened.offsets} == dict.fromkeys(files, 0)
+    stub.SendChunks(chunks(opened.upload, files), timeout=_TIMEOUT_S)
+    verdict = stub.FinishUpload(pb.FinishUploadRequest(upload=opened.upload), timeout=_TIMEOUT_S)
+    assert verdict.admitted, verdict.reason
+    assert stub.OpenUpload(pb.OpenUploadRequest(claim=claim), timeout=_TIMEOUT_S).finished
+
+
+def test_another_partys_upload_cannot_be_fed_or_finished(served: Served) -> None:
+    served.world.agree("archive")
+    files = shard_files("archive")
+    opened = served.stub("archive").OpenUpload(
+        pb.OpenUploadRequest(claim=served.world.claim("archive", files).to_bytes()), timeout=_TIMEOUT_S
+    )
+    other = served.stub("clinic")
+    for call, request in (
+        (other.SendChunks, chunks(opened.upload, files)),
+        (other.FinishUpload, pb.FinishUploadRequest(upload=opened.upload)),
+    ):
+        assert refused(call, request).code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_message_over_the_limit_is_refused_before_it_is_looked_at(served: Served) -> None:
+    error = refused(served.stub("archive").OpenUpload, pb.OpenUploadRequest(claim=b"x" * (5 << 20)))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_garbage_in_place_of_an_envelope_is_an_invalid_argument(served: Served) -> None:
+    error = refused(served.stub("archive").RequestErasure, pb.RequestErasureRequest(envelope=b"\x00\x01"))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_an_erasure_request_is_acknowledged_with_a_signed_deadline(served: Served) -> None:
+    contract = served.world.agree("archive")
+    envelope = served.world.ask_for_erasure("archive", contract)
+    reply = served.stub("archive").RequestErasure(
+        pb.RequestErasureRequest(envelope=envelope.to_bytes()), timeout=_TIMEOUT_S
+    )
+    proven = open_statement(reply.acknowledgement, Acknowledgement, [served.world.coordinator.logbook.key])
+    assert (proven.value.expected_completion - proven.value.received).days == 7
+    error = refused(served.stub("clinic").GetReceipt, pb.GetReceiptRequest(request=str(proven.value.request)))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_port_in_use_is_named(served: Served) -> None:
+    enrolment = EnrolmentService(served.world.enrolment, b"", "", "")
+    with pytest.raises(BusyError, match=served.exchange_address):
+        serve_enrolment(enrolment, served.exchange_address, served.world.coordinator.server, served.ca)
+
+
+def test_many_calls_at_once_are_all_answered(served: Served) -> None:
+    served.world.agree("archive")
+    stub = served.stub("archive")
+    with ThreadPoolExecutor(8) as pool:
+        states = list(
+            pool.map(
+                lambda _: stub.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S).contracts[0].state,
+                range(32),
+            )
+        )
+    assert states == ["active"] * 32

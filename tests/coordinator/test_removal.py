@@ -1,0 +1,193 @@
+"""Removal: withdrawn, erased, rebuilt, proved equal, receipted; resumed after a crash."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from coordinator.federation import GROUP, World, quiet, shard_files
+
+from severable_coordinator.adapters.handover import export_shards, import_shards
+from severable_coordinator.errors import NotFoundError, RefusedError, StorageError
+from severable_coordinator.ports import ShardState
+from severable_trust.bundle import verify_receipt
+from severable_trust.digest import Digest
+from severable_trust.errors import SignatureError
+
+PARTIES = ("archive", "clinic", "agency")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path / "home")
+    for name in PARTIES:
+        made.join(name)
+        made.agree(name)
+    return made
+
+
+def shipped(world: World) -> dict[str, Digest]:
+    return {name: world.ship(name) for name in PARTIES}
+
+
+def request_removal(world: World, name: str) -> Digest:
+    contract = world.coordinator.contracts.contracts(name)[0].id
+    return world.coordinator.requests.receive(name, world.ask_for_erasure(name, contract)).request
+
+
+def run(world: World, request: Digest) -> bytes:
+    return world.coordinator.removal.run(world.coordinator.removals.removal(request), quiet).bundle
+
+
+def test_the_composite_after_a_removal_is_that_of_a_federation_the_party_never_joined(
+    world: World, tmp_path: Path
+) -> None:
+    shards = shipped(world)
+    before, _ = world.coordinator.building.assemble(GROUP, quiet)
+    run(world, request_removal(world, "agency"))
+    after = world.coordinator.building.live(GROUP)
+
+    never = World(tmp_path / "never", owners={})
+    for name in ("clinic", "archive"):  # another order, too
+        never.owners[name] = world.owners[name]
+    other = copy_of(world, never, ["clinic", "archive"])
+
+    assert after.id == other
+    assert after.id != before.id
+    assert set(after.members) == {shards["archive"], shards["clinic"]}
+
+
+def copy_of(world: World, never: World, names: list[str]) -> Digest:
+    """Hand shards over to a second coordinator and assemble there."""
+    out = never.home.parent / "handover"
+    export_shards(world.coordinator, out)
+    imported = import_shards(never.coordinator, out, world.coordinator.layout.trust_root)
+    assert {shard.party for shard in imported} == set(names)
+    record, _ = never.coordinator.building.assemble(GROUP, quiet)
+    return record.id
+
+
+def test_the_receipt_verifies_with_the_trust_root_alone(world: World) -> None:
+    shards = shipped(world)
+    world.coordinator.building.assemble(GROUP, quiet)
+    bundle = run(world, request_removal(world, "agency"))
+    verified = verify_receipt(bundle, world.coordinator.trust_root)
+    assert verified.receipt.value.subjects == (shards["agency"],)
+    assert verified.receipt.value.outcome == "fulfilled"
+    assert [change.status for change in verified.receipt.value.composites] == ["rebuilt"]
+    assert {action.artifact for action in verified.receipt.value.actions} == {
+        "shard",
+        "bank",
+        "key",
+        "router",
+        "composite",
+    }
+
+
+def test_nothing_of_a_removed_shard_is_left_in_the_home(world: World) -> None:
+    shard = shipped(world)["agency"]
+    world.coordinator.building.router(world.coordinator.building.members(GROUP), quiet)  # built, never assembled
+    claim = world.coordinator.shards.shard(shard).claim
+    run(world, request_removal(world, "agency"))
+    assert world.coordinator.vault.names("agency") == []
+    assert world.coordinator.building.compartments([shard]) == []
+    assert not (world.coordinator.layout.data_keys / "agency.json").exists()
+    database = world.coordinator.layout.database.read_bytes()
+    assert claim[-120:-20] not in database  # no page keeps the erased statement's signature
+    kept = world.coordinator.shards.shards()[0].claim
+    assert kept[-120:-20] in database  # as the others' are there to be found
+    assert world.coordinator.shards.shard(shard).state is ShardState.ERASED
+    with pytest.raises(NotFoundError):
+        world.coordinator.log.body(shard)
+
+
+def test_a_removed_shard_does_not_come_back(world: World) -> None:
+    files = shard_files("agency")
+    claim = world.claim("agency", files)
+    assert world.upload("agency", claim, files).admitted
+    run(world, request_removal(world, "agency"))
+    with pytest.raises(RefusedError, match="does not come back"):
+        world.coordinator.admission.open("agency", claim.to_bytes())
+
+
+@pytest.mark.parametrize("crash_after", ["withdraw", "erase", "rebuild", "receipt"])
+def test_a_removal_that_crashed_after_a_step_goes_on_and_issues_one_receipt(world: World, crash_after: str) -> None:
+    shipped(world)
+    world.coordinator.building.assemble(GROUP, quiet)
+    request = request_removal(world, "agency")
+
+    def crash(what: str, done: int, total: int) -> None:
+        order = ["removal: withdraw", "removal: erase", "removal: rebuild", "removal: receipt", "removal: done"]
+        if what == order[order.index(f"removal: {crash_after}") + 1]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.coordinator.removal.run(world.coordinator.removals.removal(request), crash)
+    again = world.reopened()
+    done = again.removal.run(again.removals.removal(request), quiet)
+    receipts = [entry for _, entry, _ in again.log.entries() if entry.kind == "receipt"]
+    assert done.state == "fulfilled"
+    assert len(receipts) == 1
+    verify_receipt(done.bundle, again.trust_root)
+
+
+def test_withdrawn_shards_are_not_composed_while_a_removal_is_unfinished(world: World) -> None:
+    shards = shipped(world)
+    world.coordinator.building.assemble(GROUP, quiet)
+    request = request_removal(world, "agency")
+
+    def crash(what: str, _done: int, _total: int) -> None:
+        if what == "removal: erase":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.coordinator.removal.run(world.coordinator.removals.removal(request), crash)
+    assert shards["agency"] not in {shard.id for shard in world.coordinator.building.members(GROUP).shards}
+    with pytest.raises(NotFoundError, match="no live composite"):
+        world.coordinator.building.live(GROUP)
+
+
+def test_a_group_that_nobody_is_left_for_loses_its_composite(world: World) -> None:
+    world.ship("agency")
+    world.coordinator.building.assemble(GROUP, quiet)
+    bundle = run(world, request_removal(world, "agency"))
+    changes = verify_receipt(bundle, world.coordinator.trust_root).receipt.value.composites
+    assert [(change.status, change.after) for change in changes] == [("retired", None)]
+
+
+def test_the_same_request_twice_gets_the_same_acknowledgement(world: World) -> None:
+    contract = world.coordinator.contracts.contracts("agency")[0].id
+    envelope = world.ask_for_erasure("agency", contract)
+    first = world.coordinator.requests.receive("agency", envelope)
+    world.clock.advance(days=2)
+    assert world.coordinator.requests.receive("agency", envelope).acknowledgement == first.acknowledgement
+
+
+def test_a_party_cannot_ask_for_the_removal_of_anothers_shard(world: World) -> None:
+    contract = world.coordinator.contracts.contracts("agency")[0].id
+    envelope = world.ask_for_erasure("clinic", contract)
+    with pytest.raises(RefusedError, match="not yours"):
+        world.coordinator.requests.receive("clinic", envelope)
+    with pytest.raises(SignatureError, match="unknown key"):  # clinic's request over agency's connection
+        world.coordinator.requests.receive("agency", envelope)
+
+
+def test_an_altered_file_in_the_store_is_found_when_it_is_read(world: World) -> None:
+    shard = world.ship("agency")
+    path = world.coordinator.layout.store / "files/agency/shards" / shard.hex / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-40] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StorageError, match="altered"):
+        world.coordinator.vault.read("agency", f"shards/{shard.hex}/model.safetensors")
+
+
+def test_an_older_database_put_back_is_refused(world: World) -> None:
+    """The log remembers what it signed: fewer entries than a signed checkpoint means a restored backup."""
+    world.ship("agency")
+    world.coordinator.database.close()
+    with sqlite3.connect(world.coordinator.layout.database) as connection:
+        connection.execute("DROP TRIGGER log_entry_no_delete")
+        connection.execute("DELETE FROM log_entry WHERE place = (SELECT max(place) FROM log_entry)")
+    connection.close()
+    with pytest.raises(StorageError, match="older database"):
+        world.reopened().log.entries()

@@ -84,9 +84,7 @@ class Demo:
 
     def _remove(self) -> None:
         federation, report = self.federation, self.report
-        with report.stage(
-            8, "remove", f"{LEAVER} ends its contract; its shard, bank and the router are erased, the rest rebuilt"
-        ):
+        with report.stage(8, "remove", f"{LEAVER} ends its contract; its shard is erased, the rest rebuilt"):
             federation.terminate(LEAVER, "consent withdrawn")
             after = federation.remove(LEAVER, self.out / "receipt.json")
             federation.sample(self.out / "after", _IMAGES)

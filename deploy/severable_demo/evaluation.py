@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+
 from severable_diffusion.frechet import FD_NAME, FeatureNetwork, frechet_distance, train_feature_network
 from severable_diffusion.images import read_image_folder
 from severable_diffusion.pipeline import CompositePipeline

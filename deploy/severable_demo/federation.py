@@ -103,7 +103,8 @@ class Federation:
 
     def listing(self, *command: str) -> list[dict[str, object]]:
         """What a listing of the coordinator says."""
-        rows = json.loads(self._coordinate(*command, "--format", "json"))
+        home = ("--home", str(self.coordinator), "--format", "json")
+        rows = json.loads(self.processes.run("severable-coordinator", *command, *home, show=False))
         return list(rows)
 
     def _init(self, name: str, home: Path) -> None:

@@ -47,10 +47,10 @@ class Processes:
         """End every daemon; first asked, then killed with its whole group."""
         self.stop_all()
 
-    def run(self, *command: str, expect: int = 0) -> str:
+    def run(self, *command: str, expect: int = 0, show: bool = True) -> str:
         """Run a command to its end and return what it printed. StepFailedError on another exit status."""
         shown = " ".join(_short(word) for word in command)
-        self._say(f"$ {shown}")
+        self._say(f"$ {shown}", show=show)
         argv = [str(Path(sys.executable).parent / command[0]), *command[1:]]
         lines: list[str] = []
         with subprocess.Popen(
@@ -59,7 +59,7 @@ class Processes:
             try:
                 for line in process.stdout or ():
                     lines.append(line)
-                    self._say(f"  {line.rstrip()}")
+                    self._say(f"  {line.rstrip()}", show=show)
                 status = process.wait()
             except BaseException:
                 process.terminate()
@@ -121,10 +121,10 @@ class Processes:
     def _output(self, name: str) -> Path:
         return self.log.parent / f"{name}.log"
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str, *, show: bool = True) -> None:
         with self.log.open("a") as stream:
             stream.write(line + "\n")
-        if self.echo:
+        if self.echo and show:
             print(line, flush=True)
 
 

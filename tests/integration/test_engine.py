@@ -23,6 +23,7 @@ from integration.engine_fixture.federation import (
     new_federation,
     wait_until,
 )
+
 from severable_client.adapters.flower_app import make_app
 from severable_client.adapters.flower_executor import ACQUIRE_TASK, Executor, serve
 from severable_client.ports import JobReport, JobState

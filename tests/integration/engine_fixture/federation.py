@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
 from severable_client.adapters import flower_node
 from severable_client.adapters.flower_node import NodeConfig
 from severable_coordinator.adapters import engine

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
+
 from severable_coordinator import dispatch
 from severable_coordinator.adapters.grid import GridNodes
 

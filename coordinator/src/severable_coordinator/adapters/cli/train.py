@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
@@ -10,7 +12,7 @@ from severable_coordinator.adapters.cli.options import DEFAULT_HOME, Home
 from severable_coordinator.adapters.engine import run_status, submit
 from severable_coordinator.adapters.sql.tasks import TaskStatus
 from severable_coordinator.bootstrap import Coordinator, open_home
-from severable_coordinator.dispatch import JobState
+from severable_coordinator.dispatch import JobReport, JobState
 from severable_coordinator.errors import ConflictError, EngineError, NotFoundError
 from severable_coordinator.ports import RecipeRecord
 
@@ -43,25 +45,29 @@ def train(
 def _recipe(coordinator: Coordinator, wanted: str) -> RecipeRecord:
     hex_part = wanted.removeprefix("sha256:")
     found = [recipe for recipe in coordinator.contracts.recipes() if recipe.digest.hex.startswith(hex_part)]
+    known = ", ".join(str(recipe.digest)[:19] for recipe in coordinator.contracts.recipes())
+    if not known:
+        raise NotFoundError("nothing to train: no contract was offered yet; begin with `contract offer`")
     if len(found) != 1:
-        known = ", ".join(str(recipe.digest)[:19] for recipe in coordinator.contracts.recipes()) or "none"
         raise NotFoundError(f"{len(found)} recipes match {wanted or 'any'!r} (known: {known}); say which with --recipe")
     return found[0]
 
 
 def _watch(coordinator: Coordinator, batch: str, run: int) -> list[TaskStatus]:
     """Print progress until every task is final. EngineError when the run ended before that."""
-    begun = said = time.monotonic()
+    said = time.monotonic()
     live = sys.stderr.isatty()
+    pace = Pace()
     over_since: float | None = None
     while True:
         statuses = coordinator.tasks.batch(batch)
         now = time.monotonic()
+        left_s = pace.left_s({s.task.party: s.report for s in statuses}, now)
         done = all(status.report.state.final for status in statuses)
         if live or done or now - said >= _PIPE_EVERY_S:
             said = now
             start, end = ("\r\033[K", "\n" if done else "") if live else ("", "\n")
-            print(start + _line(statuses, now - begun), end=end, file=sys.stderr, flush=True)
+            print(start + _line(statuses, left_s), end=end, file=sys.stderr, flush=True)
         if done:
             return statuses
         over_since = _ended(coordinator, run, over_since, now)
@@ -78,13 +84,28 @@ def _ended(coordinator: Coordinator, run: int, over_since: float | None, now: fl
     return over_since or now
 
 
-def _line(statuses: list[TaskStatus], elapsed_s: float) -> str:
+@dataclass
+class Pace:
+    """How fast each party trains, measured from its first reported step."""
+
+    first: dict[str, tuple[float, int]] = field(default_factory=dict)
+
+    def left_s(self, reports: Mapping[str, JobReport], now: float) -> float | None:
+        """Seconds until the slowest party has done its steps, None while nobody's pace is known."""
+        estimates = []
+        for party, report in reports.items():
+            if report.state is not JobState.TRAINING or not report.step:
+                continue
+            begun, step = self.first.setdefault(party, (now, report.step))
+            if report.step > step:
+                estimates.append((report.steps - report.step) * (now - begun) / (report.step - step))
+        return max(estimates, default=None)
+
+
+def _line(statuses: list[TaskStatus], left_s: float | None) -> str:
     words = []
     for status in statuses:
         report = status.report
         share = f" {100 * report.step // report.steps}%" if report.steps and not report.state.final else ""
         words.append(f"{status.task.party} {report.state}{share}")
-    shares = [s.report.step / s.report.steps for s in statuses if s.report.steps and not s.report.state.final]
-    slowest = min(shares, default=0.0)
-    left = f", about {elapsed_s * (1 - slowest) / slowest:.0f} s left" if slowest else ""
-    return f"{'; '.join(words)}{left}"
+    return "; ".join(words) + ("" if left_s is None else f", about {left_s:.0f} s of training left")

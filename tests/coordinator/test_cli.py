@@ -1,0 +1,178 @@
+"""The operator's command line: what it prints, and the one line it gives to bad input."""
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from coordinator.federation import REPOSITORY, ManualClock, World
+
+from severable_coordinator.adapters.cli.app import main
+from severable_coordinator.adapters.cli.train import Pace
+from severable_coordinator.adapters.serving import home_lock
+from severable_coordinator.bootstrap import utc_now
+from severable_coordinator.dispatch import JobReport, JobState
+
+RECIPE = REPOSITORY / "deploy/severable_demo/recipes/tiny.json"
+
+
+class Cli:
+    """Calls the command line in this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *arguments: str) -> str:
+        """Standard output of a call that must succeed."""
+        self._call(*arguments, expect=(0, None))
+        return self._capsys.readouterr().out
+
+    def refused(self, *arguments: str) -> str:
+        """The one line of a call that must fail."""
+        said = self._call(*arguments)
+        assert isinstance(said, str), f"not one line but status {said}"
+        assert "\n" not in said
+        return said
+
+    def _call(self, *arguments: str, expect: tuple[object, ...] | None = None) -> object:
+        self._monkeypatch.setattr(sys, "argv", ["severable-coordinator", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert expect is None or ended.value.code in expect, ended.value.code
+        return ended.value.code
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    return Cli(monkeypatch, capsys)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path / "home", clock=ManualClock(utc_now()))
+    made.join("archive")
+    return made
+
+
+def test_init_makes_a_home_once(cli: Cli, tmp_path: Path) -> None:
+    home = str(tmp_path / "new")
+    assert "made in" in cli("init", "--id", "fed", "--home", home)
+    before = sorted(path.name for path in Path(home).iterdir())
+    assert "not empty" in cli.refused("init", "--id", "fed", "--home", home)
+    assert sorted(path.name for path in Path(home).iterdir()) == before
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (Path(home) / "keys").iterdir())
+
+
+def test_init_with_an_impossible_port_makes_nothing(cli: Cli, tmp_path: Path) -> None:
+    assert "70000" in cli.refused("init", "--id", "fed", "--home", str(tmp_path / "new"), "--fleet-port", "70000")
+    assert not (tmp_path / "new").exists()
+
+
+def test_init_without_the_flower_app_makes_nothing(cli: Cli, tmp_path: Path) -> None:
+    said = cli.refused("init", "--id", "fed", "--home", str(tmp_path / "new"), "--app", str(tmp_path))
+    assert "pyproject.toml" in said
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_directory_that_is_no_home_is_named(cli: Cli, tmp_path: Path) -> None:
+    assert str(tmp_path) in cli.refused("status", "--home", str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["id: x", "][", "id: a\nlegal_name: b\nhost: c\nports: {enrolment: zero}"])
+def test_a_broken_configuration_is_named(cli: Cli, world: World, text: str) -> None:
+    world.coordinator.layout.config.write_text(text)
+    assert "config.yaml" in cli.refused("status", "--home", str(world.home))
+
+
+def test_a_coordinator_that_is_up_keeps_a_second_one_off_its_directory(cli: Cli, world: World) -> None:
+    with home_lock(world.coordinator.layout):
+        assert "running on this directory" in cli.refused("up", "--home", str(world.home))
+
+
+def test_a_port_in_use_is_named_and_nothing_is_left_running(cli: Cli, tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        home = str(tmp_path / "new")
+        cli("init", "--id", "fed", "--home", home, "--exchange-port", port)
+        assert port in cli.refused("up", "--home", home)
+
+
+def test_listings_are_tables_for_people_and_json_for_programs(cli: Cli, world: World) -> None:
+    home = ("--home", str(world.home))
+    assert "archive" in cli("party", "list", *home)
+    assert [row["party"] for row in json.loads(cli("party", "list", "--format", "json", *home))] == ["archive"]
+    for listing in (("contract", "list"), ("shards", "list"), ("remove", "--list"), ("log",)):
+        assert isinstance(json.loads(cli(*listing, "--format", "json", *home)), list)
+    assert json.loads(cli("status", "--format", "json", *home))["parties"] == 1
+
+
+def test_a_contract_is_offered_listed_and_shown_in_sentences(cli: Cli, world: World) -> None:
+    home = ("--home", str(world.home))
+    cli("contract", "offer", "archive", "--recipe", str(RECIPE), *home)
+    row = json.loads(cli("contract", "list", "--format", "json", *home))[0]
+    assert (row["party"], row["state"]) == ("archive", "offered")
+    assert "archive" in cli("contract", "show", str(row["id"])[:20], *home)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [("{", "not JSON"), ("[]", "JSON object"), ('{"name": "x", "evil": 1}', "recipe.json"), (None, "cannot be read")],
+)
+def test_a_recipe_that_cannot_be_used_is_named_with_its_file(
+    cli: Cli, world: World, tmp_path: Path, content: str | None, reason: str
+) -> None:
+    path = tmp_path / "recipe.json"
+    if content is not None:
+        path.write_text(content)
+    said = cli.refused("contract", "offer", "archive", "--recipe", str(path), "--home", str(world.home))
+    assert "recipe.json" in said
+    assert reason in said
+    assert world.coordinator.contracts.contracts() == []
+
+
+def test_what_is_not_there_yet_is_said_with_what_to_do(cli: Cli, world: World, tmp_path: Path) -> None:
+    home = ("--home", str(world.home))
+    assert "party list" in cli.refused("contract", "offer", "nobody", "--recipe", str(RECIPE), *home)
+    assert "contract offer" in cli.refused("train", *home)
+    assert "shards list" in cli.refused("assemble", *home)
+    assert "assemble" in cli.refused("sample", "--out", str(tmp_path / "s"), *home)
+    assert "contract terminate" in cli.refused("remove", "archive", *home)
+    assert "shards list" in cli.refused("shards", "export", "--out", str(tmp_path / "x"), *home)
+    assert not (tmp_path / "x").exists()
+
+
+def test_training_without_a_running_superlink_says_so(cli: Cli, world: World) -> None:
+    world.agree("archive")
+    assert "SuperLink" in cli.refused("train", "--home", str(world.home))
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    commands = [
+        "init", "up", "status", "party invite", "party list", "contract offer", "contract list", "contract show", "train",
+        "shards list", "shards export", "shards import", "router build", "assemble", "sample", "remove", "log",
+    ]  # fmt: skip
+    script = "import sys; from severable_coordinator.adapters.cli.app import app\n" + "\n".join(
+        f"print('##', {command!r}); app({[*command.split(), '--help']!r}, standalone_mode=False)"
+        for command in commands
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=True)
+    pages = done.stdout.split("## ")[1:]
+    assert len(pages) == len(commands)
+    assert [
+        page.split("\n")[0] for page in pages if "Example: severable-coordinator" not in " ".join(page.split())
+    ] == []
+
+
+def test_the_time_left_is_that_of_the_slowest_party() -> None:
+    pace = Pace()
+    training = JobState.TRAINING
+    assert pace.left_s({"a": JobReport(state=training, step=10, steps=100)}, 0.0) is None
+    reports = {
+        "a": JobReport(state=training, step=20, steps=100),
+        "b": JobReport(state=JobState.SHIPPED, step=100, steps=100),
+    }
+    assert pace.left_s(reports, 1.0) == pytest.approx(8.0)

@@ -77,8 +77,8 @@ class Demo:
             names.write_text(json.dumps({str(row["id"]).removeprefix("sha256:"): row["party"] for row in shards}))
             figures = self.out / "frechet.json"
             self.processes.run(
-                "python", "-P", str(Path(__file__).with_name("evaluation.py")), "--composite", str(self.out / "composite-before"),
-                "--images", str(folders.held_out), "--names", str(names), "--out", str(figures),
+                "python", "-P", str(Path(__file__).with_name("evaluation.py")),
+                "--composite", str(self.out / "composite-before"), "--images", str(folders.held_out), "--names", str(names), "--out", str(figures),
             )  # fmt: skip
             self.report.figures["frechet"] = json.loads(figures.read_text())
 

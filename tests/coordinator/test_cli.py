@@ -152,8 +152,8 @@ def test_training_without_a_running_superlink_says_so(cli: Cli, world: World) ->
 
 def test_every_command_has_an_example_in_its_help() -> None:
     commands = [
-        "init", "up", "status", "party invite", "party list", "contract offer", "contract list", "contract show", "train",
-        "shards list", "shards export", "shards import", "router build", "assemble", "sample", "remove", "log",
+        "init", "up", "status", "party invite", "party list", "contract offer", "contract list", "contract show",
+        "train", "shards list", "shards export", "shards import", "router build", "assemble", "sample", "remove", "log",
     ]  # fmt: skip
     script = "import sys; from severable_coordinator.adapters.cli.app import app\n" + "\n".join(
         f"print('##', {command!r}); app({[*command.split(), '--help']!r}, standalone_mode=False)"

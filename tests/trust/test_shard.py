@@ -1,0 +1,61 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from trust.samples import make_claim
+from trust.shard_data import shard_files
+
+from severable_trust.digest import Digest, FileDigest
+from severable_trust.errors import StatementError
+from severable_trust.shard import SHARD_FILES, GateReport, ShardClaim
+
+CONTRACT = Digest.of(b"contract")
+
+
+def test_a_claim_lists_the_three_files_in_one_order() -> None:
+    files = shard_files()
+    backwards = dict(reversed(files.items()))
+    assert make_claim(CONTRACT, files) == make_claim(CONTRACT, backwards)
+    claim = make_claim(CONTRACT, files)
+    assert tuple(file.name for file in claim.files) == SHARD_FILES
+    assert claim.file("config.json") == FileDigest.of("config.json", files["config.json"])
+
+
+@pytest.mark.parametrize("missing", SHARD_FILES)
+def test_a_claim_without_one_of_the_files_is_refused(missing: str) -> None:
+    claim = make_claim(CONTRACT, shard_files())
+    with pytest.raises(StatementError, match="not exactly"):
+        replace(claim, files=tuple(file for file in claim.files if file.name != missing))
+
+
+@pytest.mark.parametrize("extra", ["pytorch_model.bin", ".git/config", "config.json"])
+def test_a_claim_with_a_further_file_is_refused(extra: str) -> None:
+    claim = make_claim(CONTRACT, shard_files())
+    with pytest.raises(StatementError, match="not exactly"):
+        replace(claim, files=(*claim.files, FileDigest.of(extra, b"")))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonce": ""},
+        {"nonce": "5A" * 32},
+        {"nonce": "5a" * 31},
+        {"images": 0},
+        {"steps": 0},
+        {"loss": float("nan")},
+        {"loss": float("inf")},
+        {"party": "../alice"},
+        {"software": (("torch", "1"), ("torch", "2"))},
+    ],
+)
+def test_a_claim_with_a_field_out_of_range_is_refused(change: dict[str, Any]) -> None:
+    claim: ShardClaim = make_claim(CONTRACT, shard_files())
+    with pytest.raises(StatementError):
+        replace(claim, **change)
+
+
+@pytest.mark.parametrize(("images", "size", "share"), [(-1, 0, 0.0), (0, -1, 0.0), (0, 0, -0.1), (0, 0, 1.1)])
+def test_a_gate_report_out_of_range_is_refused(images: int, size: int, share: float) -> None:
+    with pytest.raises(StatementError):
+        GateReport(finite=True, images=images, bytes=size, memorized_share=share)

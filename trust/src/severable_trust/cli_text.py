@@ -1,0 +1,96 @@
+"""What `severable-verify` prints: reports as plain JSON values, and the same as text."""
+
+from typing import Any
+
+from severable_trust.bundle import VerifiedReceipt
+from severable_trust.composite import CompositeManifest
+from severable_trust.instant import format_instant
+from severable_trust.record import to_plain
+from severable_trust.shard import ShardClaim
+from severable_trust.statement import Proven
+
+
+def receipt_report(verified: VerifiedReceipt) -> dict[str, Any]:
+    """A verified receipt as a JSON object."""
+    receipt, agreed = verified.receipt.value, verified.contract.value
+    return {
+        "verified": "receipt",
+        "statement": str(verified.receipt.id),
+        "receipt": receipt.receipt_id,
+        "issued": format_instant(receipt.issued),
+        "outcome": receipt.outcome,
+        "publisher": receipt.publisher,
+        "party": receipt.party,
+        "contract": f"{agreed.uid} version {agreed.version}",
+        "request": f"{verified.request.value.request_id} of {format_instant(verified.request.value.submitted)}",
+        "shards_erased": [str(subject) for subject in receipt.subjects],
+        "actions": to_plain(receipt.actions),
+        "composites": to_plain(receipt.composites),
+        "checks": to_plain(receipt.checks),
+        "residual": to_plain(receipt.residual),
+        "retained": to_plain(receipt.retained),
+        "log": {
+            "origin": verified.checkpoint.origin,
+            "index": verified.log_index,
+            "tree_size": verified.tree_size,
+            "root": verified.checkpoint.root.hex(),
+        },
+    }
+
+
+def composite_report(proven: Proven[CompositeManifest]) -> dict[str, Any]:
+    """A verified composite as a JSON object."""
+    manifest = proven.value
+    return {
+        "verified": "composite",
+        "statement": str(proven.id),
+        "composite": str(manifest.content.digest),
+        "group": manifest.group,
+        "issued": format_instant(manifest.issued),
+        "recipe": str(manifest.content.recipe),
+        "members": to_plain(manifest.content.members),
+        "router": str(manifest.content.router),
+        "files": len(manifest.files),
+        "environment": dict(manifest.environment),
+    }
+
+
+def shard_report(proven: Proven[ShardClaim]) -> dict[str, Any]:
+    """A verified shard as a JSON object."""
+    claim = proven.value
+    return {
+        "verified": "shard",
+        "statement": str(proven.id),
+        "party": claim.party,
+        "contract": str(claim.contract),
+        "recipe": str(claim.recipe),
+        "images": claim.images,
+        "steps": claim.steps,
+        "gate": to_plain(claim.gate),
+        "files": {file.name: str(file.digest) for file in claim.files},
+    }
+
+
+def render(report: dict[str, Any]) -> str:
+    """A report as text for people: one line a fact, lists indented below their name."""
+    lines = [f"verified: {report['verified']}"]
+    for name, value in report.items():
+        if name != "verified":
+            lines += _fact(name.replace("_", " "), value)
+    return "\n".join(lines)
+
+
+def _fact(name: str, value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [f"{name}: none"] if not value else [f"{name}:", *(f"  - {_line(item)}" for item in value)]
+    if isinstance(value, dict):
+        return [f"{name}:", *(f"  {key.replace('_', ' ')}: {item}" for key, item in value.items())]
+    return [f"{name}: {value}"]
+
+
+def _line(item: Any) -> str:
+    if not isinstance(item, dict):
+        return str(item)
+    if "before" in item:  # a composite's change reads best as an arrow
+        return f"{item['group']}: {item['before']} -> {item['after'] or 'none'} ({item['status']})"
+    return ", ".join(f"{key} {value}" for key, value in item.items())

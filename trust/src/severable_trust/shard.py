@@ -1,0 +1,96 @@
+"""Shard claims: what a party states about the weights it hands over.
+
+The claim's statement id is the shard's id. The three files are the whole of a shard: weights, configuration, manifest.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from severable_trust.digest import Digest, FileDigest
+from severable_trust.errors import StatementError
+from severable_trust.statement import Kind, Record
+from severable_trust.terms import check_id, require_finite, require_unique
+
+WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
+SHARD_FILES = (CONFIG, MANIFEST, WEIGHTS)  # sorted by name
+
+_NONCE = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateReport:
+    """What the party's own gate measured before the shard left.
+
+    Attributes:
+        finite: every weight is a finite number.
+        images: how many training images were probed, 0 or more.
+        bytes: size of the weights file in bytes, 0 or more.
+        memorized_share: share of probed images that the shard reproduced, 0 to 1.
+    """
+
+    finite: bool
+    images: int
+    bytes: int
+    memorized_share: float
+
+    def __post_init__(self) -> None:
+        if self.images < 0 or self.bytes < 0:
+            raise StatementError("gate: images and bytes must not be negative")
+        if not 0 <= self.memorized_share <= 1:
+            raise StatementError(f"gate: memorized_share is {self.memorized_share}, must be from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardClaim(Record):
+    """What a party signs about one shard.
+
+    Attributes:
+        party: the party's id.
+        contract: statement id of the contract it was trained under.
+        recipe: digest of the recipe.
+        nonce: 64 hexadecimal digits that the coordinator chose for this task, so that no shard is sent twice.
+        files: exactly `model.safetensors`, `config.json` and `manifest.json`; kept sorted by name.
+        images: how many images it was trained on, 1 or more.
+        steps: optimiser steps, 1 or more.
+        loss: last training loss.
+        gate: what the party's gate measured.
+        software: names and versions of what trained it; kept sorted by name.
+
+    Raises:
+        StatementError: a field outside its range, or other files than the three.
+    """
+
+    KIND: ClassVar[Kind] = Kind.SHARD
+
+    party: str
+    contract: Digest
+    recipe: Digest
+    nonce: str
+    files: tuple[FileDigest, ...]
+    images: int
+    steps: int
+    loss: float
+    gate: GateReport
+    software: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "files", tuple(sorted(self.files)))
+        object.__setattr__(self, "software", tuple(sorted(self.software)))
+        check_id(self.party, "shard: party")
+        if not _NONCE.fullmatch(self.nonce):
+            raise StatementError("shard: nonce is not 64 hexadecimal digits")
+        if tuple(file.name for file in self.files) != SHARD_FILES:
+            raise StatementError(f"shard: files are not exactly {', '.join(SHARD_FILES)}")
+        if self.images < 1 or self.steps < 1:
+            raise StatementError("shard: images and steps must be at least 1")
+        require_finite(self.loss, "shard: loss")
+        require_unique(tuple(name for name, _ in self.software), "shard: software")
+
+    def file(self, name: str) -> FileDigest:
+        """The claimed digest of one of the three files."""
+        return self.files[SHARD_FILES.index(name)]
+
+    def in_toto_subjects(self) -> tuple[tuple[str, Digest], ...]:
+        """The three files."""
+        return tuple((file.name, file.digest) for file in self.files)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, MetricRecord, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
+
 from severable_client.adapters.flower_app import make_app, read_request
 from severable_client.ports import JobReport, JobRequest, JobState
 

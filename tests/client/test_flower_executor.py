@@ -21,6 +21,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.main import create_app
 from flwr.supernode.nodestate import NodeStateFactory
 from flwr.supernode.start_client_internal import _pull_and_store_message
+
 from severable_client.adapters.flower_app import make_app
 from severable_client.adapters.flower_executor import Executor, serve
 from severable_client.ports import JobReport, JobRequest, JobState

@@ -17,6 +17,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.superexec import run_superexec
 from flwr.supernode.cli import flower_supernode
 from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
 from severable_client.adapters.flower_executor import ACQUIRE_TASK
 from severable_client.adapters.flower_node import NodeConfig, supernode_command
 

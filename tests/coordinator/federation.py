@@ -128,12 +128,16 @@ class World:
     def enrolment(self) -> Enrolment:
         """Enrolment whose Flower registry is a dictionary: SuperLink itself is tested in tests/integration."""
         real = self.coordinator.enrolment
+
+        def register(node_key: str, party: str) -> None:
+            self.nodes[party] = node_key
+
         return Enrolment(
             parties=real.parties,
             logbook=real.logbook,
             clock=self.clock,
             certify=real.certify,
-            register_node=self.nodes.__setitem__,
+            register_node=register,
         )
 
     def join(self, name: str) -> Owner:

@@ -88,7 +88,8 @@ def test_the_composite_loads_through_diffusers_and_samples(walked: Walked) -> No
     pipeline = CompositePipeline.from_pretrained(walked.out / "after")
     pipeline.set_progress_bar_config(disable=True)
     assert len(pipeline.shards.shard_ids) == 2
-    assert len(pipeline(batch_size=3).images) == 3
+    images, _ = pipeline(batch_size=3, return_dict=False)
+    assert len(images) == 3
 
 
 def test_the_pictures_are_there(walked: Walked) -> None:

@@ -39,7 +39,7 @@ from severable_client import bootstrap
 from severable_client.adapters.flower_app import make_app
 
 ACQUIRE_TASK = "/flwr.proto.Runtime/AcquireTask"
-POLL_S = 0.2
+POLL_S = 1.0
 _RETRY_S = 1.0
 
 Allowed = Callable[[], frozenset[str]]

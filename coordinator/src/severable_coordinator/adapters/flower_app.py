@@ -15,6 +15,7 @@ from severable_coordinator import bootstrap, dispatch
 from severable_coordinator.adapters.grid import GridNodes
 from severable_coordinator.errors import ConfigError
 
+ASK_EVERY_S = 3.0  # a SuperNode fetches messages every 3 s, so asking more often only makes work
 HOME_VARIABLE = "SEVERABLE_HOME"
 
 app = ServerApp()
@@ -32,4 +33,4 @@ def main(grid: Grid, context: Context) -> None:
     if not home or not isinstance(batch, str) or not batch:
         raise ConfigError(f"the run needs {HOME_VARIABLE} in its environment and a batch in its run config")
     store = bootstrap.task_store(Path(home))
-    dispatch.run(batch, store, GridNodes(grid), sleep=time.sleep, now=lambda: datetime.now(UTC))
+    dispatch.run(batch, store, GridNodes(grid), sleep=time.sleep, now=lambda: datetime.now(UTC), poll_s=ASK_EVERY_S)

@@ -18,6 +18,7 @@ from severable_coordinator.ports import RecipeRecord
 
 _POLL_S = 0.5
 _PIPE_EVERY_S = 5.0
+_ASK_ENGINE_S = 10.0  # each question to SuperLink costs it a TLS handshake
 _RESULT_GRACE_S = 20.0
 
 
@@ -55,7 +56,7 @@ def _recipe(coordinator: Coordinator, wanted: str) -> RecipeRecord:
 
 def _watch(coordinator: Coordinator, batch: str, run: int) -> list[TaskStatus]:
     """Print progress until every task is final. EngineError when the run ended before that."""
-    said = time.monotonic()
+    said = asked = time.monotonic()
     live = sys.stderr.isatty()
     pace = Pace()
     over_since: float | None = None
@@ -70,7 +71,9 @@ def _watch(coordinator: Coordinator, batch: str, run: int) -> list[TaskStatus]:
             print(start + _line(statuses, left_s), end=end, file=sys.stderr, flush=True)
         if done:
             return statuses
-        over_since = _ended(coordinator, run, over_since, now)
+        if now - asked >= _ASK_ENGINE_S:
+            asked = now
+            over_since = _ended(coordinator, run, over_since, now)
         time.sleep(_POLL_S)
 
 

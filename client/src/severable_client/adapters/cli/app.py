@@ -1,0 +1,31 @@
+"""The command tree, and the one place where an error becomes a line on stderr and an exit code."""
+
+import sys
+
+import typer
+
+from severable_client.adapters.cli import contract, doctor, enrolment, service
+from severable_client.errors import ClientError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train a shard on your own images, under a contract you signed. Images never leave this machine.",
+    epilog="Begin with: severable-client join invite.txt --data ~/images",
+)
+app.command("join", epilog=enrolment.EXAMPLE)(enrolment.join)
+app.add_typer(contract.app, name="contract", help="Review, sign, list and terminate contracts.")
+app.command("up", epilog=service.UP_EXAMPLE)(service.up)
+app.command("status", epilog=service.STATUS_EXAMPLE)(service.status)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+
+
+def main() -> None:
+    """Run the command line; exits 0, 1 on a refusal or failure (one line on stderr), 2 on wrong usage."""
+    try:
+        app()
+    except ClientError as error:
+        sys.exit(f"severable-client: {error}")
+    except KeyboardInterrupt:
+        sys.exit("severable-client: interrupted")

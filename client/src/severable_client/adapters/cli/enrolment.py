@@ -1,0 +1,66 @@
+"""`join`: an invite in, a home out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from severable_client.adapters.cli.options import DEFAULT_HOME, Format, FormatOption, HomeOption, write_json
+from severable_client.adapters.enrolment_grpc import GrpcEnrolment
+from severable_client.adapters.files import storage
+from severable_client.adapters.founding import join as make_home
+from severable_client.bootstrap import now
+from severable_client.errors import InviteError
+from severable_client.invite import MAX_CHARACTERS, PREFIX, Invite, parse_invite
+from severable_client.joining import Wishes
+
+EXAMPLE = "Example: severable-client join invite.txt --data ~/images --home ~/severable --legal-name 'Hospital A'"
+
+
+def join(
+    invite: Annotated[str, typer.Argument(help="The invite: a file that holds it, or its text.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder of images; one subfolder per class, or flat.")],
+    legal_name: Annotated[
+        str, typer.Option("--legal-name", help="As contracts shall carry it; default: your id.")
+    ] = "",
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", help="Refuse unless the coordinator's authority has this SHA-256.")
+    ] = "",
+    home: HomeOption = DEFAULT_HOME,
+    how: FormatOption = Format.TEXT,
+) -> None:
+    """Join a federation: make keys and a home, and take your place in the roster.
+
+    Private keys are made on this machine and stay on it. Compare the fingerprint that is shown with the one the
+    coordinator tells you over another channel, before you sign anything.
+    """
+    asked = _read(invite)
+    folder = home.expanduser().absolute()
+    if how is Format.TEXT:
+        typer.echo(f"joining {asked.coordinator} as {asked.party}")
+        typer.echo(f"the coordinator's fingerprint (compare it over another channel): {asked.fingerprint}")
+    wishes = Wishes(
+        home=folder, data=data.expanduser(), legal_name=legal_name or asked.party, fingerprint=fingerprint or None
+    )
+    config = make_home(asked, wishes, _enrol, now())
+    if how is Format.JSON:
+        write_json({"party": config.party, "home": str(folder), "fingerprint": asked.fingerprint})
+        return
+    typer.echo(f"joined as {config.party}; home: {folder}")
+    typer.echo(f"next: severable-client contract review --home {folder}")
+
+
+def _read(given: str) -> Invite:
+    if given.strip().startswith(PREFIX):
+        return parse_invite(given)
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise InviteError(
+            f"there is no invite file {given[:120]!r}; give the file, or the text beginning with {PREFIX!r}"
+        )
+    with storage(f"{path} cannot be read"), path.open("rb") as stream:
+        return parse_invite(stream.read(MAX_CHARACTERS + 1).decode("utf-8", "replace"))
+
+
+def _enrol(invite: Invite) -> GrpcEnrolment:
+    return GrpcEnrolment(invite.coordinator, invite.authority_pem)

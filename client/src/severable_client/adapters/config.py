@@ -1,0 +1,78 @@
+"""config.yaml: read strictly, written once by ``join``, edited by people afterwards."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from severable_client.errors import ConfigError, HomeError
+
+MAX_THREADS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What an owner's home is set to.
+
+    Attributes:
+        party: this party's id, as the coordinator's roster has it.
+        legal_name: the name that contracts carry.
+        exchange: host:port of the coordinator's exchange (mutual TLS).
+        fleet: host:port of the coordinator's Flower fleet API (TLS).
+        data: the folder of images that shards are trained on; it never leaves this machine.
+        threads: CPU threads of a training, 1 to 256; one seed gives the same bytes only for the same number.
+    """
+
+    party: str
+    legal_name: str
+    exchange: str
+    fleet: str
+    data: str
+    threads: int = 1
+
+
+def read_config(path: Path) -> Config:
+    """Return the configuration in a file.
+
+    Raises:
+        HomeError: there is no such file, so this is no home.
+        ConfigError: not YAML, or a field is missing, unknown or of the wrong kind; it is named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise HomeError(
+            f"{path.parent} is not a home yet: run `severable-client join INVITE --home {path.parent}`"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path} does not hold fields: one `name: value` a line")
+    return _checked(path, given)
+
+
+def _checked(path: Path, given: dict[object, object]) -> Config:
+    known = {field.name for field in fields(Config)}
+    for name in given:
+        if name not in known:
+            raise ConfigError(f"{path}: unknown field {name!r}; known are {', '.join(sorted(known))}")
+    texts: dict[str, str] = {}
+    for name in sorted(known - {"threads"}):
+        value = given.get(name)
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{path}: field {name!r} must be text and is {value!r}")
+        texts[name] = value
+    threads = given.get("threads", 1)
+    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
+        raise ConfigError(f"{path}: field 'threads' must be a whole number from 1 to {MAX_THREADS} and is {threads!r}")
+    return Config(**texts, threads=threads)
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write the configuration as YAML that people can edit."""
+    head = "# Severable: a data owner's home. Change `data` or `threads` here; the rest came from the coordinator.\n"
+    path.write_text(head + yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -1,0 +1,77 @@
+"""The home's state.db: SQLite with a write-ahead log, its tables, and one transaction at a time.
+
+Several processes share it (the daemon, the Flower executor, the worker, the command line), so every write is one short
+transaction and a busy database is waited for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Column, Connection, Engine, Float, Integer, MetaData, String, Table, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from severable_client.errors import StorageError
+
+BUSY_TIMEOUT_S = 15.0
+
+_metadata = MetaData()
+contracts = Table(
+    "contracts", _metadata,
+    Column("id", String, primary_key=True), Column("state", String, nullable=False),
+)  # fmt: skip
+jobs = Table(
+    "jobs", _metadata,
+    Column("id", String, primary_key=True), Column("task", String, nullable=False),
+    Column("nonce", String, nullable=False), Column("contract", String, nullable=False),
+    Column("recipe", String, nullable=False), Column("seed", Integer, nullable=False),
+    Column("state", String, nullable=False), Column("step", Integer, nullable=False),
+    Column("steps", Integer, nullable=False), Column("detail", String, nullable=False),
+    Column("attempts", Integer, nullable=False), Column("created", Float, nullable=False),
+    Column("started", Float), Column("updated", Float, nullable=False),
+)  # fmt: skip
+journal = Table(
+    "journal", _metadata,
+    Column("number", Integer, primary_key=True), Column("at", Float, nullable=False),
+    Column("what", String, nullable=False), Column("subject", String, nullable=False),
+    Column("bytes", Integer, nullable=False),
+)  # fmt: skip
+
+
+def open_database(path: Path) -> Engine:
+    """Open the database, making what is missing.
+
+    Raises:
+        StorageError: SQLite cannot open or write it.
+    """
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine, "connect", _pragmas)
+    with _mapped(path):
+        _metadata.create_all(engine)
+    return engine
+
+
+def _pragmas(connection: Any, _record: object) -> None:
+    # FULL: a job that was reported shipped must still be shipped after a power cut.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+@contextmanager
+def _mapped(path: object) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(f"{path}: {error.orig}; check the disk's space and the file's permissions") from error
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """Give a connection whose changes are kept if the block ends well.
+
+    Raises:
+        StorageError: SQLite refuses.
+    """
+    with _mapped(engine.url.database), engine.begin() as connection:
+        yield connection

@@ -1,0 +1,112 @@
+"""Files of a home: written whole or not at all, a full disk in one line; recipes by digest, removals by request."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from severable_client.errors import StorageError
+from severable_client.removal import Removal
+from severable_trust.digest import Digest
+
+_REMOVAL_FILES = ("request.dsse.json", "acknowledgement.dsse.json", "receipt.json")
+
+
+@contextmanager
+def storage(what: str) -> Iterator[None]:
+    """Turn what the operating system says about the disk into one line.
+
+    Raises:
+        StorageError: whatever OSError the block raised.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageError(f"{what}: the disk is full; free some space and run it again") from error
+        raise StorageError(f"{what}: {error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
+
+
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file so that a reader finds the old bytes or the new ones, never a part.
+
+    Raises:
+        StorageError: the disk is full or refuses.
+    """
+    part = path.with_name(f"{path.name}.part")
+    with storage(f"{path} cannot be written"):
+        try:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+
+
+class FolderRecipeStore:
+    """Recipes as files named by their digest, checked against it at every reading.
+
+    Args:
+        folder: where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, data: bytes) -> str:
+        """Keep the bytes and return their digest."""
+        digest = Digest.of(data)
+        write_whole(self._folder / f"{digest.hex}.json", data)
+        return str(digest)
+
+    def get(self, digest: str) -> bytes | None:
+        """Return bytes that have this digest, or None."""
+        path = self._folder / f"{Digest.parse(digest).hex}.json"
+        if not path.is_file():
+            return None
+        with storage(f"{path} cannot be read"):
+            data = path.read_bytes()
+        return data if str(Digest.of(data)) == digest else None
+
+
+class FolderRemovalStore:
+    """Erasure requests and what came back, a folder each.
+
+    Args:
+        folder: where the folders lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, removal: Removal) -> None:
+        """Keep it, the request first."""
+        home = self._folder / removal.id.hex
+        with storage(f"{home} cannot be made"):
+            home.mkdir(parents=True, exist_ok=True)
+        parts = (removal.request, removal.acknowledgement, removal.receipt)
+        for name, data in zip(_REMOVAL_FILES, parts, strict=True):
+            if data:
+                write_whole(home / name, data)
+
+    def drop(self, removal: Removal) -> None:
+        """Forget it."""
+        with storage(f"{removal.id.hex} cannot be removed"):
+            shutil.rmtree(self._folder / removal.id.hex)
+
+    def all(self) -> tuple[Removal, ...]:
+        """Return every removal, ordered by when it was submitted."""
+        homes = [home for home in sorted(self._folder.iterdir()) if (home / _REMOVAL_FILES[0]).is_file()]
+        return tuple(sorted((self._read(home) for home in homes), key=lambda removal: removal.says.submitted))
+
+    def _read(self, home: Path) -> Removal:
+        with storage(f"{home} cannot be read"):
+            request, acknowledgement, receipt = (
+                path.read_bytes() if path.is_file() else b"" for path in (home / name for name in _REMOVAL_FILES)
+            )
+        return Removal(request=request, acknowledgement=acknowledgement, receipt=receipt)

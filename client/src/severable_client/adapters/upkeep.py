@@ -1,0 +1,70 @@
+"""Keeps a home in step with the coordinator in the background: contracts' states, and receipts as they come."""
+
+import threading
+from collections.abc import Callable
+
+from severable_client.bootstrap import Home
+from severable_client.contracts import refresh
+from severable_client.errors import ClientError, UnreachableError
+from severable_client.removal import fetch_receipt
+
+EVERY_S = 30.0
+TIMEOUT_S = 10.0
+
+
+def in_step(home: Home, on_problem: Callable[[str], None]) -> None:
+    """Fetch contracts and outstanding receipts once.
+
+    Raises:
+        ExchangeError: the coordinator cannot be reached, or refuses.
+    """
+    with home.exchange(TIMEOUT_S) as exchange:
+        refresh(exchange, home.holdings, on_problem)
+        for removal in home.removals.all():
+            if removal.acknowledgement and not removal.receipt:
+                fetch_receipt(removal, exchange, home.removals, home.trust_root)
+
+
+class Upkeep:
+    """A thread that calls `in_step` now and then, and says a problem once until it changes.
+
+    Args:
+        home: the opened home.
+        say: told one line when something is wrong, and when it is right again.
+        every_s: seconds between two calls.
+    """
+
+    def __init__(self, home: Home, say: Callable[[str], None], every_s: float = EVERY_S) -> None:
+        self._home = home
+        self._say = say
+        self._every_s = every_s
+        self._said = ""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="upkeep", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, waiting for a call under way at most as long as it may take."""
+        self._over.set()
+        self._thread.join(TIMEOUT_S)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            problems: list[str] = []
+            try:
+                in_step(self._home, problems.append)
+            except UnreachableError as error:
+                self._tell("unreachable", str(error))  # the network's words differ from try to try
+            except ClientError as error:
+                self._tell(str(error), str(error))
+            else:
+                self._tell("; ".join(problems), "; ".join(problems))
+            self._over.wait(self._every_s)
+
+    def _tell(self, what: str, line: str) -> None:
+        if what != self._said:
+            self._say(line or "in step with the coordinator again")
+        self._said = what

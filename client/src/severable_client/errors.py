@@ -1,0 +1,100 @@
+"""What can go wrong at an owner's side, as one tree. Every message is one line: what, where, what to do.
+
+::
+
+    ClientError                        never raised itself
+    ├── HomeError                      the home folder: absent, joined already, not a home
+    │   └── BusyError                  another daemon holds it
+    ├── ConfigError                    config.yaml: the field is named
+    ├── InviteError                    an invite that cannot be read, is out of date, or shows another fingerprint
+    ├── ContractProblemError           a contract that is unknown, not ours, not signed, or does not allow it
+    ├── DataFolderError                the image folder: what is wrong and in which file
+    ├── TrainingError                  a recipe or a network that cannot be trained here
+    ├── GateError                      a shard that must not leave this machine
+    ├── JobStateError                  a step that a job's state does not allow
+    ├── AbandonedError                 the daemon that started this process has ended; the job stays as it is
+    ├── StorageError                   the disk: full, or not writable
+    ├── EngineStartError               a child of the daemon that cannot be started
+    └── ExchangeError                  never raised itself
+        ├── UnreachableError           no answer: worth another try
+        ├── AnswerError                an answer that makes no sense
+        └── RefusedByCoordinatorError  an answer, and it is no: another try changes nothing
+"""
+
+
+class ClientError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class HomeError(ClientError):
+    """The home folder is absent, already joined, or not a home."""
+
+
+class BusyError(HomeError):
+    """Another daemon runs on the same home."""
+
+
+class ConfigError(ClientError):
+    """A field of config.yaml is missing, unknown or out of range."""
+
+
+class InviteError(ClientError):
+    """The invite is garbled, out of date, or its fingerprint is another one."""
+
+
+class ContractProblemError(ClientError):
+    """The contract is unknown, not this party's, not signed by both, or does not allow what was asked."""
+
+
+class DataFolderError(ClientError):
+    """The image folder is missing, unreadable or mixed; the folder or file is named."""
+
+
+class TrainingError(ClientError):
+    """The recipe cannot be trained here."""
+
+
+class GateError(ClientError):
+    """A measured fact forbids that the shard leaves this machine."""
+
+
+class JobStateError(ClientError):
+    """The job is unknown, or already final."""
+
+
+class AbandonedError(ClientError):
+    """The daemon that started this process has ended; the job stays as it is."""
+
+
+class StorageError(ClientError):
+    """The disk is full or refuses to write."""
+
+
+class EngineStartError(ClientError):
+    """A child process cannot be started."""
+
+
+class ExchangeError(ClientError):
+    """Base of what goes wrong between this party and the coordinator."""
+
+
+class UnreachableError(ExchangeError):
+    """No answer from the coordinator; the same call may succeed later."""
+
+
+class AnswerError(ExchangeError):
+    """The coordinator's answer contradicts what was asked or sent."""
+
+
+class RefusedByCoordinatorError(ExchangeError):
+    """The coordinator answered and refused, with its own one-line reason.
+
+    Args:
+        code: gRPC status name, such as ``PERMISSION_DENIED``.
+        reason: the coordinator's line.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"the coordinator refused: {reason} ({code})")
+        self.code = code
+        self.reason = reason

@@ -1,0 +1,137 @@
+"""Where things lie in an owner's home folder. Paths only; nothing here reads or writes.
+
+::
+
+    config.yaml              what this party is called, where the coordinator is, where the images are
+    keys/                    private (folder 0700, files 0600): statement.pem, tls.pem, node; public: *.pub, tls.crt
+    trust/                   ca.pem, trust-root.json, roster.dsse.json
+    contracts/<hex>.dsse.json, recipes/<hex>.json
+    removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
+    jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json
+    flower/  logs/  state.db  up.lock  up.children
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths under one home folder.
+
+    Attributes:
+        root: the home folder itself.
+    """
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The configuration, YAML."""
+        return self.root / "config.yaml"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of keys."""
+        return self.root / "keys"
+
+    @property
+    def statement_key(self) -> Path:
+        """The private key that signs statements, PEM."""
+        return self.keys / "statement.pem"
+
+    @property
+    def statement_public(self) -> Path:
+        """Its public half, PEM: enough for whoever only verifies."""
+        return self.keys / "statement.pub"
+
+    @property
+    def tls_key(self) -> Path:
+        """The private key of the exchange's mutual TLS, PEM."""
+        return self.keys / "tls.pem"
+
+    @property
+    def tls_certificate(self) -> Path:
+        """Its certificate, PEM, issued by the coordinator's authority."""
+        return self.keys / "tls.crt"
+
+    @property
+    def node_key(self) -> Path:
+        """The Flower node's private key, OpenSSH form."""
+        return self.keys / "node"
+
+    @property
+    def node_public(self) -> Path:
+        """Its public half, one OpenSSH line."""
+        return self.keys / "node.pub"
+
+    @property
+    def trust(self) -> Path:
+        """The folder of what this party takes as given since it joined."""
+        return self.root / "trust"
+
+    @property
+    def authority(self) -> Path:
+        """The coordinator's certificate authority, PEM."""
+        return self.trust / "ca.pem"
+
+    @property
+    def trust_root(self) -> Path:
+        """The trust root: the coordinator's statement key and the log's key."""
+        return self.trust / "trust-root.json"
+
+    @property
+    def roster(self) -> Path:
+        """The roster's envelope."""
+        return self.trust / "roster.dsse.json"
+
+    @property
+    def contracts(self) -> Path:
+        """The folder of contracts' envelopes."""
+        return self.root / "contracts"
+
+    @property
+    def recipes(self) -> Path:
+        """The folder of recipes' canonical bytes."""
+        return self.root / "recipes"
+
+    @property
+    def removals(self) -> Path:
+        """The folder of erasure requests and what came back."""
+        return self.root / "removals"
+
+    @property
+    def jobs(self) -> Path:
+        """The folder of jobs' folders."""
+        return self.root / "jobs"
+
+    @property
+    def flower(self) -> Path:
+        """The Flower node's own folder."""
+        return self.root / "flower"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the children's logs."""
+        return self.root / "logs"
+
+    @property
+    def state(self) -> Path:
+        """The SQLite database."""
+        return self.root / "state.db"
+
+    @property
+    def lock(self) -> Path:
+        """The file that the daemon holds locked."""
+        return self.root / "up.lock"
+
+    @property
+    def children(self) -> Path:
+        """The note of the daemon's running children."""
+        return self.root / "up.children"
+
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder that a home has, private ones first."""
+        return (
+            self.keys, self.trust, self.contracts, self.recipes, self.removals, self.jobs, self.flower, self.logs,
+        )  # fmt: skip

@@ -1,0 +1,113 @@
+"""Make sure that a job exists: what a coordinator's message leads to, and nothing more.
+
+A request is untrusted. It is answered in milliseconds: refused with one line, or queued for the daemon's worker, or,
+when it was asked before, with where the job stands. Training happens elsewhere (worker.py).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from severable_client.contracts import Sides, permit
+from severable_client.errors import ContractProblemError
+from severable_client.ports import Clock, ContractStore, Job, JobReport, JobRequest, JobState, JobStore, RecipeStore
+from severable_trust.canonical import encode
+from severable_trust.digest import Digest
+
+MAX_TASK = 100  # characters
+MAX_SEED = 2**62
+
+_NONCE = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_PRINTABLE = re.compile(r"[ -~]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDesk:
+    """What answering a request needs. Calling it is `ensure_job`.
+
+    Attributes:
+        sides: whose signatures a contract needs.
+        contracts: contracts held.
+        recipes: recipes held.
+        jobs: jobs known.
+        clock: the time now.
+        draw_seed: a fresh secret number from 0 to 2**62 - 1 for each call.
+    """
+
+    sides: Sides
+    contracts: ContractStore
+    recipes: RecipeStore
+    jobs: JobStore
+    clock: Clock
+    draw_seed: Callable[[], int]
+
+    def __call__(self, request: JobRequest) -> JobReport:
+        """Answer a request."""
+        return ensure_job(request, self)
+
+
+def job_id(request: JobRequest) -> str:
+    """Return the id of what is asked: 64 hex digits, the same for the same nonce, contract and recipe."""
+    content = {"contract": request.contract, "nonce": request.nonce, "recipe": request.recipe}
+    return Digest.of(encode(content)).hex
+
+
+def ensure_job(request: JobRequest, desk: JobDesk) -> JobReport:
+    """Return where the requested job stands, after adding it to the queue if it is new and permitted.
+
+    A refusal is not kept: the same request is judged afresh once a contract has been signed.
+    """
+    problem = _malformed(request)
+    if problem:
+        return JobReport(state=JobState.REFUSED, detail=problem)
+    known = desk.jobs.get(job_id(request))
+    if known is not None:
+        return known.report
+    now = desk.clock()
+    try:
+        permit(request.contract, desk.sides, desk.contracts, now, recipe=request.recipe)
+    except ContractProblemError as error:
+        return JobReport(state=JobState.REFUSED, detail=str(error))
+    if desk.recipes.get(request.recipe) is None:
+        return JobReport(state=JobState.REFUSED, detail=f"recipe {request.recipe} is not held here")
+    queued = JobReport(state=JobState.QUEUED, detail="waiting for the daemon's worker")
+    job = Job(
+        id=job_id(request), request=request, seed=desk.draw_seed(), report=queued, created=now, updated=now,
+    )  # fmt: skip
+    return desk.jobs.add(job).report
+
+
+def remaining_s(job: Job, at: datetime) -> float | None:
+    """Return how many seconds of training are left at its pace so far, or None while that cannot be told."""
+    report = job.report
+    if report.state is not JobState.TRAINING or job.started is None or report.step < 1:
+        return None
+    done_s = max(0.0, (job.updated - job.started).total_seconds())
+    since_s = max(0.0, (at - job.updated).total_seconds())
+    return max(0.0, done_s / report.step * (report.steps - report.step) - since_s)
+
+
+def describe(job: Job, at: datetime) -> str:
+    """Return one line for people about where a job stands."""
+    report = job.report
+    line = f"job {job.id[:12]}: {report.state}"
+    if report.steps:
+        line += f", step {report.step} of {report.steps}"
+    left_s = remaining_s(job, at)
+    if left_s is not None:
+        line += f", about {left_s:.0f} s left"
+    return f"{line} ({report.detail})" if report.detail else line
+
+
+def _malformed(request: JobRequest) -> str:
+    """Return what is wrong with the form of a request, or nothing."""
+    if len(request.task) > MAX_TASK or not _PRINTABLE.fullmatch(request.task):
+        return f"task: not at most {MAX_TASK} printable characters"
+    if not _NONCE.fullmatch(request.nonce):
+        return "nonce: not 64 hex digits"
+    for name, value in (("contract", request.contract), ("recipe", request.recipe)):
+        if not _DIGEST.fullmatch(value):
+            return f"{name}: not sha256: and 64 hex digits"
+    return ""

@@ -1,0 +1,186 @@
+"""What the use cases need from outside: values that cross the border and the protocols that carry them.
+
+Nothing here knows Flower, gRPC, SQL or YAML. Every protocol of storage has one contract suite (tests/contracts)
+that the in-memory and the SQLite implementation both pass. Times are UTC and always passed in. The coordinator as this
+side sees it is in ``exchange``.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from severable_trust.contract import ContractState
+
+
+class JobState(StrEnum):
+    """Where a job stands; REFUSED, SHIPPED and FAILED are final."""
+
+    PENDING = "pending"
+    REFUSED = "refused"
+    QUEUED = "queued"
+    TRAINING = "training"
+    GATING = "gating"
+    SHIPPING = "shipping"
+    SHIPPED = "shipped"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing follows this state."""
+        return self in {JobState.REFUSED, JobState.SHIPPED, JobState.FAILED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """A coordinator's wish, untrusted: "make sure this job exists".
+
+    Attributes:
+        task: the coordinator's name for it, for people.
+        nonce: 64 hex digits that the shard's claim must repeat.
+        contract: ``sha256:...`` of the contract it falls under.
+        recipe: ``sha256:...`` of the recipe to train.
+    """
+
+    task: str
+    nonce: str
+    contract: str
+    recipe: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """What is said about a job: its state, training steps done of all, and one line (the shard's id once shipped)."""
+
+    state: JobState
+    step: int = 0
+    steps: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One training job of this party, as it is stored.
+
+    Attributes:
+        id: 64 hex digits, a digest of what was asked.
+        request: what was asked.
+        seed: of every random draw of its training; never leaves the machine.
+        report: where it stands.
+        attempts: how often a worker has been started for it.
+        created: when it was accepted.
+        started: when training last began, or None.
+        updated: when the report was last written.
+    """
+
+    id: str
+    request: JobRequest
+    seed: int
+    report: JobReport
+    attempts: int = 0
+    created: datetime
+    started: datetime | None = None
+    updated: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractRecord:
+    """A contract as this party holds it: its id, the envelope's exact bytes, and the state."""
+
+    id: str
+    envelope: bytes
+    state: ContractState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """One thing that left this machine: when, what, about what, how many bytes."""
+
+    at: datetime
+    what: str
+    subject: str
+    bytes: int
+
+
+class Clock(Protocol):
+    """Gives the time now, UTC."""
+
+    def __call__(self) -> datetime:
+        """Return an aware datetime."""
+        ...
+
+
+class ContractStore(Protocol):
+    """Contracts this party knows of, by id."""
+
+    def put(self, record: ContractRecord) -> None:
+        """Keep the record, replacing what was kept under its id."""
+        ...
+
+    def get(self, contract_id: str) -> ContractRecord | None:
+        """Return the record, or None."""
+        ...
+
+    def all(self) -> tuple[ContractRecord, ...]:
+        """Return every record, ordered by id."""
+        ...
+
+
+class RecipeStore(Protocol):
+    """Recipes' canonical bytes, by the digest of those bytes."""
+
+    def put(self, data: bytes) -> str:
+        """Keep the bytes and return their digest, ``sha256:...``."""
+        ...
+
+    def get(self, digest: str) -> bytes | None:
+        """Return bytes that have this digest, or None."""
+        ...
+
+
+class JobStore(Protocol):
+    """Jobs by id. A final job stays as it is."""
+
+    def add(self, job: Job) -> Job:
+        """Keep the job unless its id is known; return what is kept under the id."""
+        ...
+
+    def get(self, job_id: str) -> Job | None:
+        """Return the job, or None."""
+        ...
+
+    def record(self, job_id: str, report: JobReport, at: datetime) -> None:
+        """Write a report; the first TRAINING one of an attempt sets ``started``.
+
+        Raises:
+            JobStateError: the job is unknown or already final.
+        """
+        ...
+
+    def attempt(self, job_id: str, at: datetime) -> int:
+        """Count one more start of a worker, clear ``started``, and return the count.
+
+        Raises:
+            JobStateError: the job is unknown or already final.
+        """
+        ...
+
+    def unfinished(self) -> tuple[Job, ...]:
+        """Return every job that is not final, oldest first."""
+        ...
+
+    def all(self) -> tuple[Job, ...]:
+        """Return every job, oldest first."""
+        ...
+
+
+class Journal(Protocol):
+    """Appended to whenever something is about to leave this machine."""
+
+    def note(self, entry: JournalEntry) -> None:
+        """Append."""
+        ...
+
+    def all(self) -> tuple[JournalEntry, ...]:
+        """Return every entry, oldest first."""
+        ...

@@ -1,0 +1,204 @@
+"""The command line: what people see, and that bad input is one clear line, exit code 1, and nothing changed."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from client.exchange_service import Service, serving
+from client.samples import RECIPE_BYTES, Federation, make_home, write_images
+
+from severable_client.adapters.cli import main
+from severable_client.adapters.lock import held
+from severable_client.bootstrap import now, open_home
+from severable_protos.v1 import exchange_pb2 as wire
+from severable_trust.contract import ContractState
+from severable_trust.statement import sign_statement, statement_id
+
+
+class Terminal:
+    """Runs the command line in this process, as the installed script would."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: object) -> int:
+        self._monkeypatch.setattr(sys, "argv", ["severable-client", *map(str, arguments)])
+        self._monkeypatch.setenv("COLUMNS", "200")
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        self.out, self.err = self._capsys.readouterr()
+        if isinstance(code, str):  # what the interpreter would print
+            self.err, code = f"{self.err}{code}\n", 1
+        return int(str(code or 0))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
+    monkeypatch.delenv("SEVERABLE_HOME", raising=False)
+    return Terminal(monkeypatch, capsys)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Path]:
+    with serving(service, federation) as address:
+        made = make_home(federation, tmp_path, address)
+        contract = federation.contract(owner=open_home(made).sides.own, begins=now())
+        offer = sign_statement(contract, federation.coordinator)
+        service.contracts.append(
+            wire.ContractItem(
+                id=str(statement_id(offer)), envelope=offer.to_bytes(), state="offered", recipes=[RECIPE_BYTES]
+            )
+        )
+        yield made
+
+
+def test_every_command_explains_itself_with_an_example(run: Terminal) -> None:
+    commands = [["join"], ["up"], ["status"], ["doctor"]]
+    commands += [["contract", name] for name in ("list", "review", "sign", "terminate")]
+    for command in commands:
+        assert run(*command, "--help") == 0
+        assert f"Example: severable-client {' '.join(command)}" in run.out
+
+
+def test_an_offer_is_reviewed_in_plain_words_and_signed(run: Terminal, home: Path) -> None:
+    assert run("contract", "review", "--home", home) == 0
+    assert "may train, compose; nothing else" in run.out
+    assert "8x8 grey images" in run.out
+    assert "To sign it: severable-client contract sign" in run.out
+    assert run("contract", "sign", "--home", home, "--yes") == 0
+    assert "is active" in run.out
+    (record,) = open_home(home).contracts.all()
+    assert record.state is ContractState.ACTIVE
+
+
+def test_signing_without_yes_asks_and_takes_no_answer_for_no(
+    run: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert run("contract", "sign", "--home", home) == 1
+    assert "Sign this contract as Owner A?" in run.out
+    (record,) = open_home(home).contracts.all()
+    assert record.state is ContractState.OFFERED
+
+
+def test_listings_are_json_when_asked(run: Terminal, home: Path) -> None:
+    assert run("doctor", "--home", home, "--format", "json") == 0  # before a recipe is held, to load no torch
+    assert all(check["ok"] for check in json.loads(run.out))
+    assert run("contract", "list", "--home", home, "--format", "json") == 0
+    (row,) = json.loads(run.out)
+    assert row["state"] == "offered"
+    assert run("contract", "review", "--home", home, "--format", "json") == 0
+    assert json.loads(run.out)["contract"]["target"] == "digits"
+    assert run("status", "--home", home, "--format", "json") == 0
+    facts = json.loads(run.out)
+    assert facts["daemon"] is None
+    assert [entry["what"] for entry in facts["left_this_machine"]] == ["public keys, legal name"]
+
+
+def test_status_tells_contracts_and_what_left(run: Terminal, home: Path) -> None:
+    run("contract", "sign", "--home", home, "--yes")
+    assert run("status", "--home", home) == 0
+    assert "no daemon runs" in run.out
+    assert "active" in run.out
+    assert "signed contract" in run.out
+
+
+def test_doctor_names_what_is_wrong_and_exits_1(run: Terminal, home: Path) -> None:
+    open_home(home).layout.tls_key.chmod(0o644)
+    for image in Path(open_home(home).config.data).iterdir():
+        image.unlink()
+    assert run("doctor", "--home", home) == 1
+    failed = [line for line in run.out.splitlines() if line.startswith("FAIL")]
+    assert len(failed) == 2
+    assert "chmod go-rwx" in failed[0]
+    assert "holds no images" in failed[1]
+
+
+@pytest.mark.integration
+def test_doctor_lets_the_worker_look_at_every_image(run: Terminal, home: Path) -> None:
+    run("contract", "list", "--home", home)
+    (Path(open_home(home).config.data) / "000.png").write_bytes(b"no picture")
+    assert run("doctor", "--home", home) == 1
+    (failed,) = [line for line in run.out.splitlines() if line.startswith("FAIL")]
+    assert "000.png" in failed
+
+
+def refused(run: Terminal, *arguments: object) -> str:
+    """The one line with which a command refuses."""
+    assert run(*arguments) == 1
+    (line,) = run.err.splitlines()
+    assert line.startswith("severable-client: ")
+    return line
+
+
+def test_there_is_no_home_yet(run: Terminal, tmp_path: Path) -> None:
+    for command in (["status"], ["up"], ["doctor"], ["contract", "list"]):
+        assert "severable-client join" in refused(run, *command, "--home", tmp_path / "none")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("what", ["no-such-file.invite", "severable-invite-v1.garbled"])
+def test_an_invite_that_is_none_makes_no_home(run: Terminal, tmp_path: Path, what: str) -> None:
+    refused(run, "join", what, "--data", write_images(tmp_path / "images"), "--home", tmp_path / "home")
+    assert not (tmp_path / "home").exists()
+
+
+def test_an_expired_invite_makes_no_home(run: Terminal, federation: Federation, tmp_path: Path) -> None:
+    invite = tmp_path / "invite.txt"
+    invite.write_text(federation.invite_text(expires="2020-01-01T00:00:00Z"))
+    line = refused(run, "join", invite, "--data", write_images(tmp_path / "images"), "--home", tmp_path / "home")
+    assert "expired at 2020-01-01" in line
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_coordinator_that_does_not_answer_makes_no_home(
+    run: Terminal, federation: Federation, tmp_path: Path
+) -> None:
+    data = write_images(tmp_path / "images")
+    invite = federation.invite_text(coordinator="127.0.0.1:9")
+    assert "127.0.0.1:9 does not answer" in refused(run, "join", invite, "--data", data, "--home", tmp_path / "home")
+    assert {path.name for path in tmp_path.iterdir()} == {"images"}
+
+
+def test_an_unknown_contract_is_refused(run: Terminal, home: Path) -> None:
+    for command in ("review", "sign"):
+        assert "no such contract" in refused(run, "contract", command, "0000", "--home", home)
+
+
+def test_what_was_never_signed_cannot_be_terminated(run: Terminal, home: Path) -> None:
+    run("contract", "list", "--home", home)
+    assert "no contract is in force" in refused(run, "contract", "terminate", "--reason", "x", "--home", home)
+
+
+def test_a_refused_termination_changes_nothing(run: Terminal, home: Path) -> None:
+    run("contract", "sign", "--home", home, "--yes")
+    line = refused(run, "contract", "terminate", "--reason", "x", "--home", home, "--yes")
+    assert "shard is not yours" in line
+    (record,) = open_home(home).contracts.all()
+    assert record.state is ContractState.ACTIVE
+    assert open_home(home).removals.all() == ()
+
+
+def test_a_second_daemon_is_refused(run: Terminal, home: Path) -> None:
+    with held(open_home(home).layout.lock):
+        assert "has a daemon already" in refused(run, "up", "--home", home)
+
+
+def test_a_listing_is_as_last_known_when_nobody_answers(run: Terminal, federation: Federation, tmp_path: Path) -> None:
+    home = make_home(federation, tmp_path, "127.0.0.1:9")
+    assert run("contract", "list", "--home", home) == 0
+    assert "as last known" in run.err
+    assert "no contract yet" in run.out

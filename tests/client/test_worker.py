@@ -1,0 +1,193 @@
+"""The worker against a real home and a real exchange with mutual TLS; only the weights are tiny."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from client.exchange_service import Service, serving
+from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, item, make_home
+
+from severable_client.adapters.keys import read_signer
+from severable_client.bootstrap import Home, allowed_bundles, job_desk, now, open_home
+from severable_client.contracts import receive
+from severable_client.errors import AbandonedError, UnreachableError
+from severable_client.ports import Job, JobReport, JobRequest, JobState
+from severable_client.shipping import Patience
+from severable_client.worker import Worker, main
+from severable_trust.contract import Contract, ContractState
+from severable_trust.envelope import Envelope
+from severable_trust.shard import ShardClaim
+from severable_trust.statement import read_unverified, sign_statement, statement_id
+
+QUICK = Patience(tries=2, first_s=0.01)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def address(service: Service, federation: Federation) -> Iterator[str]:
+    with serving(service, federation) as served:
+        yield served
+
+
+@pytest.fixture
+def home(federation: Federation, tmp_path: Path, address: str, service: Service) -> Home:
+    opened = open_home(make_home(federation, tmp_path, address))
+    service.owner = opened.sides.own
+    return opened
+
+
+def in_force(home: Home, federation: Federation) -> Envelope:
+    contract: Contract = federation.contract(owner=home.sides.own, begins=now())
+    signed = sign_statement(contract, federation.coordinator).countersigned(read_signer(home.layout))
+    receive(item(signed, "active", RECIPE_BYTES), home.holdings)
+    return signed
+
+
+def queued(home: Home, federation: Federation) -> Job:
+    envelope = in_force(home, federation)
+    request = JobRequest(task="t", nonce=NONCE, contract=str(statement_id(envelope)), recipe=str(RECIPE))
+    assert job_desk(home.layout.root)(request).state is JobState.QUEUED
+    (job,) = home.jobs.all()
+    return job
+
+
+def work(home: Home, job: Job, tether: Callable[[], None] = lambda: None) -> JobReport:
+    return Worker(home, job, tether, QUICK).run()
+
+
+def end(home: Home) -> None:
+    (record,) = home.contracts.all()
+    home.contracts.put(replace(record, state=ContractState.TERMINATED))
+
+
+def test_a_job_ends_shipped_with_the_shards_id_and_a_journal(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    report = work(home, queued(home, federation))
+    assert report.state is JobState.SHIPPED
+    assert report.detail == str(statement_id(Envelope.parse(service.claims[-1])))
+    assert (report.step, report.steps) == (6, 6)
+    assert [entry.what for entry in home.journal.all()][1:] == ["shard, upload begun", "shard, admitted"]
+    assert sorted(service.held) == ["config.json", "manifest.json", "model.safetensors"]
+
+
+def test_only_the_three_files_and_the_claim_are_kept_and_nothing_else_was_sent(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    job = queued(home, federation)
+    work(home, job)
+    kept = {path.name: path.read_bytes() for path in (home.layout.jobs / job.id).iterdir()}
+    assert kept == service.held | {"claim.dsse.json": service.claims[-1]}
+
+
+def test_a_worker_that_is_started_again_while_shipping_sends_the_same_claim(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    job = queued(home, federation)
+
+    def lost() -> None:
+        if service.streams == 1:  # the second opening finds the daemon gone
+            raise AbandonedError("the daemon has ended")
+
+    service.cut_after = 5000
+    with pytest.raises(AbandonedError):
+        Worker(home, job, lost, QUICK, report_every_s=0.0).run()
+    again = home.jobs.get(job.id)
+    assert again is not None
+    assert again.report.state is JobState.SHIPPING
+    assert work(home, again).state is JobState.SHIPPED
+    assert len(service.claims) > 1
+    assert len(set(service.claims)) == 1
+
+
+def test_a_contract_that_ends_during_training_stops_the_job(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    job = queued(home, federation)
+
+    def tether() -> None:
+        held = home.jobs.get(job.id)
+        if held is not None and held.report.state is JobState.TRAINING:
+            end(home)
+
+    report = work(home, job, tether)
+    assert report.state is JobState.FAILED
+    assert "terminated" in report.detail
+    assert service.claims == []
+
+
+def test_a_shard_that_the_coordinator_refuses_is_a_failed_job_with_its_reason(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    service.refuse_shard = "step 8: tensor 'x' has another shape"
+    report = work(home, queued(home, federation))
+    assert report.state is JobState.FAILED
+    assert "step 8" in report.detail
+
+
+def test_a_broken_image_folder_is_a_failed_job_that_names_the_file(home: Home, federation: Federation) -> None:
+    job = queued(home, federation)
+    odd = Path(home.config.data) / "000.png"
+    odd.write_bytes(b"no picture")
+    report = work(home, job)
+    assert report.state is JobState.FAILED
+    assert "000.png" in report.detail
+
+
+def test_an_unreachable_coordinator_fails_the_job_once_patience_is_over(federation: Federation, tmp_path: Path) -> None:
+    home = open_home(make_home(federation, tmp_path, "127.0.0.1:9"))
+    report = work(home, queued(home, federation))
+    assert report.state is JobState.FAILED
+    assert "gave up shipping after 2 tries" in report.detail
+    assert UnreachableError.__name__ not in report.detail
+
+
+def test_the_desk_answers_for_a_job_that_another_process_finished(home: Home, federation: Federation) -> None:
+    job = queued(home, federation)
+    work(home, job)
+    assert job_desk(home.layout.root)(job.request).state is JobState.SHIPPED
+
+
+def test_bundles_are_allowed_while_the_contract_is_in_force(home: Home, federation: Federation) -> None:
+    allowed = allowed_bundles(home.layout.root)
+    assert allowed() == frozenset()
+    envelope = in_force(home, federation)
+    assert allowed() == {digest.hex for digest in read_unverified(envelope, Contract).apps}
+    end(home)
+    assert allowed() == frozenset()
+
+
+def test_the_command_refuses_a_job_that_is_over_and_one_that_never_was(
+    home: Home, federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = queued(home, federation)
+    work(home, job)
+    assert main(["--home", str(home.layout.root), "--job", job.id]) == 1
+    assert main(["--home", str(home.layout.root), "--job", "f" * 64]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"job {job.id[:12]} is shipped",
+        "job ffffffffffff is unknown",
+    ]
+
+
+def test_a_look_counts_the_images_or_names_what_is_wrong(
+    home: Home, federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_force(home, federation)
+    arguments = ["--home", str(home.layout.root), "--look", str(RECIPE)]
+    assert main(arguments) == 0
+    assert "16 images" in capsys.readouterr().out
+    (Path(home.config.data) / "notes.txt").write_text("no image")
+    assert main(arguments) == 1
+    assert "notes.txt" in capsys.readouterr().err
+
+
+def test_a_claim_says_what_the_worker_measured(home: Home, federation: Federation, service: Service) -> None:
+    work(home, queued(home, federation))
+    claim = read_unverified(service.claims[-1], ShardClaim)
+    assert (claim.party, claim.images, claim.gate.images) == ("owner-a", 16, 16)

@@ -45,5 +45,8 @@ format: install  ## let ruff rewrite what it can
 protos: install  ## regenerate the gRPC code from the .proto files
 	$(BIN)/python deploy/protoc.py
 
+bench: install  ## run the benchmarks; they write docs/results
+	PYTHONPATH=deploy $(BIN)/python -P benchmarks/demo.py
+
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo-out

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from severable_demo.data import OWNERS, Folders, write_folders
-from severable_demo.federation import GROUP, Federation
+from severable_demo.federation import Federation
 from severable_demo.isolation import make_stranger
 from severable_demo.processes import Processes, StepFailedError
 from severable_demo.report import Report
@@ -67,43 +67,49 @@ class Demo:
             self._path("composite_before", self.out / "composite-before")
 
     def _look(self, folders: Folders) -> None:
-        with self.report.stage(6, "sample", "the composite is sampled, each image with its attribution"):
-            self.federation.sample(self.out / "before", _IMAGES)
-            for name in ("grid.png", "weights.png", "attribution.json"):
-                self._path(f"before_{name.split('.')[0]}", self.out / "before" / name)
-        with self.report.stage(7, "evaluate", "a licensee measures it against real digits that nobody trained on"):
+        with self.report.stage(
+            6, "sample", "the composite is sampled, each image with its attribution; a licensee measures it"
+        ):
             names = self.out / "names.json"
             shards = self.federation.listing("shards", "list")
             names.write_text(json.dumps({str(row["id"]).removeprefix("sha256:"): row["party"] for row in shards}))
-            figures = self.out / "frechet.json"
-            self.processes.run(
-                "python", "-P", str(Path(__file__).with_name("evaluation.py")),
-                "--composite", str(self.out / "composite-before"), "--images", str(folders.held_out), "--names", str(names), "--out", str(figures),
-            )  # fmt: skip
-            self.report.figures["frechet"] = json.loads(figures.read_text())
+            self.federation.processes.together(
+                lambda: self.federation.sample(self.out / "before", _IMAGES),
+                lambda: self._evaluate(folders.held_out, names),
+            )
+            self._pictures("before")
+            self.report.figures["frechet"] = json.loads((self.out / "frechet.json").read_text())
+
+    def _evaluate(self, held_out: Path, names: Path) -> None:
+        self.processes.run(
+            "python", "-P", str(Path(__file__).with_name("evaluation.py")),
+            "--composite", str(self.out / "composite-before"), "--images", str(held_out),
+            "--names", str(names), "--out", str(self.out / "frechet.json"),
+        )  # fmt: skip
 
     def _remove(self) -> None:
         federation, report = self.federation, self.report
         with report.stage(8, "remove", f"{LEAVER} ends its contract; its shard is erased, the rest rebuilt"):
             federation.terminate(LEAVER, "consent withdrawn")
             after = federation.remove(LEAVER, self.out / "receipt.json")
-            federation.sample(self.out / "after", _IMAGES)
-            for name in ("grid.png", "weights.png", "attribution.json"):
-                self._path(f"after_{name.split('.')[0]}", self.out / "after" / name)
+            shutil.copytree(federation.assembled(after), self.out / "composite-after")
         with report.stage(
             8, "reproduce", "a second coordinator, which never saw that shard, puts the same two together"
         ):
-            federation.processes.run(
-                "severable-coordinator", "assemble", "--group", GROUP, "--home", str(federation.coordinator),
-                "--out", str(self.out / "composite-after"),
-            )  # fmt: skip
-            again = federation.reproduce(self.out / "composite-reproduced")
+            federation.processes.together(
+                lambda: federation.sample(self.out / "after", _IMAGES),
+                lambda: report.figures.update(
+                    composite_reproduced=federation.reproduce(self.out / "composite-reproduced")
+                ),
+            )
+            self._pictures("after")
+            again = report.figures["composite_reproduced"]
             report.figures |= {
                 "composite_after": after,
-                "composite_reproduced": again,
                 "digest_equal": after == again,
                 "files_differing": differing(self.out / "composite-after", self.out / "composite-reproduced"),
             }
+            print(f"  digest after the removal: {after}\n  second coordinator:       {again}")
             self._path("composite_after", self.out / "composite-after")
             self._path("composite_reproduced", self.out / "composite-reproduced")
 
@@ -131,6 +137,10 @@ class Demo:
             (self.out / "log.json").write_text(json.dumps(self.federation.listing("log"), indent=2))
             for path in (receipt, altered, Path(root), self.out / "log.json"):
                 self._path(path.stem.replace("-", "_"), path)
+
+    def _pictures(self, when: str) -> None:
+        for name in ("grid.png", "weights.png", "attribution.json"):
+            self._path(f"{when}_{Path(name).stem}", self.out / when / name)
 
     def _path(self, name: str, path: Path) -> None:
         self.report.paths[name] = path.relative_to(self.out).as_posix()

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from severable_demo.processes import Processes
@@ -42,27 +43,28 @@ class Federation:
 
     def join(self) -> None:
         """Invite every owner, let it join, and start its daemon."""
-        for owner, images in self.owners.items():
-            invite = self.root / f"{owner}.invite"
-            self._coordinate("party", "invite", owner, "--out", str(invite))
-            self.processes.run(
-                "severable-client", "join", str(invite), "--data", str(images), "--home", str(self.home(owner))
-            )  # fmt: skip
-            invite.unlink()
-            self.processes.launch(owner, "severable-client", "up", "--home", str(self.home(owner)))
+        self.processes.together(*(partial(self._join, owner) for owner in self.owners))
         for owner in self.owners:
             self.processes.await_ready(owner, f"owner {owner} is up")
 
+    def _join(self, owner: str) -> None:
+        invite = self.root / f"{owner}.invite"
+        self._coordinate("party", "invite", owner, "--out", str(invite))
+        self._own(owner, "join", str(invite), "--data", str(self.owners[owner]))
+        invite.unlink()
+        self.processes.launch(owner, "severable-client", "up", "--home", str(self.home(owner)))
+
     def agree(self, recipe: Path, *, min_images: int, ceiling: float) -> None:
         """Offer, review and sign one contract per owner."""
-        for owner in self.owners:
-            self._coordinate(
-                "contract", "offer", owner, "--recipe", str(recipe), "--target", f"digits of {owner}", "--group", GROUP,
-                "--min-images", str(min_images), "--ceiling", str(ceiling),
-            )  # fmt: skip
-        for owner in self.owners:
-            self._own(owner, "contract", "review")
-            self._own(owner, "contract", "sign", "--yes")
+        self._coordinate(
+            "contract", "offer", *self.owners, "--recipe", str(recipe), "--target", "digits", "--group", GROUP,
+            "--min-images", str(min_images), "--ceiling", str(ceiling),
+        )  # fmt: skip
+        self.processes.together(*(partial(self._sign, owner) for owner in self.owners))
+
+    def _sign(self, owner: str) -> None:
+        self._own(owner, "contract", "review")
+        self._own(owner, "contract", "sign", "--yes")
 
     def train(self) -> None:
         """Have every owner train and ship its shard."""
@@ -70,7 +72,6 @@ class Federation:
 
     def compose(self, out: Path) -> str:
         """Draw banks, build the router, assemble the composite and hand it to its recipient; returns its digest."""
-        self._coordinate("router", "build", "--group", GROUP)
         return _digest(self._coordinate("assemble", "--group", GROUP, "--out", str(out)))
 
     def sample(self, out: Path, images: int) -> None:
@@ -85,6 +86,10 @@ class Federation:
         """Carry the removal out; returns the new composite's digest, "" when none remains."""
         said = self._coordinate("remove", owner, "--out", str(receipt), "--format", "json")
         return str(json.loads(said)["composites"][0]["after"])
+
+    def assembled(self, digest: str) -> Path:
+        """Where the coordinator keeps the composite of a digest."""
+        return self.coordinator / "composites" / GROUP / digest.removeprefix("sha256:")[:16]
 
     def reproduce(self, out: Path) -> str:
         """Put the remaining shards together at a second coordinator, which never saw the others; returns the digest."""

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,8 @@ class Processes:
     log: Path
     echo: bool = True
     _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _running: set[subprocess.Popen[str]] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> Self:
         """Begin the log; from here on SIGTERM ends the demo as Ctrl-C does."""
@@ -50,25 +53,45 @@ class Processes:
     def run(self, *command: str, expect: int = 0, show: bool = True) -> str:
         """Run a command to its end and return what it printed. StepFailedError on another exit status."""
         shown = " ".join(_short(word) for word in command)
-        self._say(f"$ {shown}", show=show)
         argv = [str(Path(sys.executable).parent / command[0]), *command[1:]]
+        alone = threading.current_thread() is threading.main_thread()
+        say = self._say if alone and show else self._note
+        say(f"$ {shown}")
         lines: list[str] = []
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=None if self.echo else subprocess.STDOUT, text=True, env=_environment()
         ) as process:
+            self._running.add(process)
             try:
                 for line in process.stdout or ():
                     lines.append(line)
-                    self._say(f"  {line.rstrip()}", show=show)
+                    say(f"  {line.rstrip()}")
                 status = process.wait()
             except BaseException:
                 process.terminate()
                 process.wait(_STOP_S)
                 raise
+            finally:
+                self._running.discard(process)
+        if show and not alone:  # beside others: in one piece, when it is done
+            self._say("".join([f"$ {shown}\n", *(f"  {line}" for line in lines)]).rstrip(), note=False)
         if status != expect:
             tail = "".join(lines[-3:]).strip()
             raise StepFailedError(f"`{shown}` ended with status {status}: {tail or 'its line is above'}")
         return "".join(lines)
+
+    def together(self, *jobs: Callable[[], None]) -> None:
+        """Do several things at a time, as several people would. The first error ends the commands of the others."""
+        pool = ThreadPoolExecutor(len(jobs))
+        try:
+            for future in [pool.submit(job) for job in jobs]:
+                future.result()
+        except BaseException:
+            for process in set(self._running):
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def start(self, name: str, *command: str, ready: str, timeout_s: float = 90.0) -> None:
         """Start a daemon in a group of its own and wait for its ready line. StepFailedError when it does not come."""
@@ -121,11 +144,16 @@ class Processes:
     def _output(self, name: str) -> Path:
         return self.log.parent / f"{name}.log"
 
-    def _say(self, line: str, *, show: bool = True) -> None:
-        with self.log.open("a") as stream:
-            stream.write(line + "\n")
-        if self.echo and show:
-            print(line, flush=True)
+    def _say(self, text: str, *, note: bool = True) -> None:
+        if note:
+            self._note(text)
+        if self.echo:
+            with self._lock:
+                print(text, flush=True)
+
+    def _note(self, text: str) -> None:
+        with self._lock, self.log.open("a") as stream:
+            stream.write(text + "\n")
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

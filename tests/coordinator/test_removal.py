@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from coordinator.federation import GROUP, World, quiet, shard_files
 
-from severable_coordinator.adapters.handover import export_shards, import_shards
+from severable_coordinator.adapters.handover import import_shards
+from severable_coordinator.adapters.handover_out import export_shards
 from severable_coordinator.errors import NotFoundError, RefusedError, StorageError
 from severable_coordinator.ports import ShardState
 from severable_trust.bundle import verify_receipt

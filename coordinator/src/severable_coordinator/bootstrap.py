@@ -285,13 +285,6 @@ def sample(
     return sample_composite(directory, names, out, images=images, seed=seed, progress=progress)
 
 
-def export_shards(coordinator: Coordinator, out: Path) -> list[str]:
-    """Write the shards that may be distributed to a new directory; returns their parties. ConflictError."""
-    from severable_coordinator.adapters import handover  # noqa: PLC0415  # imports torch
-
-    return handover.export_shards(coordinator, out)
-
-
 def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -> list[ShardRecord]:
     """Verify and keep the shards that another coordinator exported. TrustError, ConfigError."""
     from severable_coordinator.adapters import handover  # noqa: PLC0415  # imports torch

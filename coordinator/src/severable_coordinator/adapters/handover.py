@@ -8,61 +8,24 @@
 The importer verifies everything against the exporter's trust root, by the verifier that admits an upload.
 """
 
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
+from severable_coordinator.adapters.handover_out import CLAIM, CONTRACT, RECIPE, ROSTER
 from severable_coordinator.adapters.recipes import record_of
 from severable_coordinator.admission import CHUNK_BYTES, MAX_SHARD_BYTES, shard_file
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.building import parse_recipe
-from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError
+from severable_coordinator.errors import ConfigError, NotFoundError
 from severable_coordinator.ports import ContractRecord, PartyRecord, RecipeRecord, ShardRecord, ShardState
-from severable_trust.contract import Action, Contract, ContractState
+from severable_trust.contract import Contract, ContractState
 from severable_trust.envelope import Envelope
 from severable_trust.roster import Roster
 from severable_trust.shard import ShardClaim
-from severable_trust.statement import Kind, Proven, open_statement, read_unverified, statement_id
+from severable_trust.statement import Kind, Proven, open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.trust_root import TrustRoot, open_roster
 from severable_trust.verifier import AdmissionPolicy, admit
-
-ROSTER = "roster.dsse.json"
-CLAIM = "claim.dsse.json"
-CONTRACT = "contract.dsse.json"
-RECIPE = "recipe.json"
-
-
-def export_shards(coordinator: Coordinator, out: Path) -> list[str]:
-    """Write every live shard that may be distributed to a new directory; returns the parties. ConflictError."""
-    if out.exists() and any(out.iterdir()):
-        raise ConflictError(f"{out}: not empty; choose a new directory")
-    permitted = {record.id: record for record, _ in coordinator.contracting.in_force(Action.DISTRIBUTE)}
-    chosen = [shard for shard in coordinator.shards.shards() if shard.contract in permitted]
-    if not chosen:
-        raise NotFoundError("no live shard may be distributed; see `shards list` and `contract list`")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / ROSTER).write_bytes(coordinator.logbook.roster().envelope.to_bytes())
-        for shard in chosen:
-            _export(coordinator, shard, permitted[shard.contract], out / shard.party)
-    except BaseException:
-        shutil.rmtree(out, ignore_errors=True)
-        raise
-    return [shard.party for shard in chosen]
-
-
-def _export(coordinator: Coordinator, shard: ShardRecord, contract: ContractRecord, out: Path) -> None:
-    out.mkdir()
-    for file in read_unverified(shard.claim, ShardClaim).files:
-        with (
-            coordinator.vault.open(shard.party, shard_file(shard.id, file.name)) as source,
-            (out / file.name).open("wb") as to,
-        ):
-            shutil.copyfileobj(source, to, CHUNK_BYTES)
-    (out / CLAIM).write_bytes(shard.claim)
-    (out / CONTRACT).write_bytes(contract.envelope)
-    (out / RECIPE).write_bytes(coordinator.contracts.recipe(shard.recipe).body)
 
 
 def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -> list[ShardRecord]:

@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command(epilog="Example: severable-coordinator contract offer hospital-a --recipe digits.json --group licensees")
 def offer(
-    party: Annotated[str, typer.Argument(help="The party to offer it to.")],
+    parties: Annotated[list[str], typer.Argument(metavar="PARTY...", help="The party or parties to offer it to.")],
     recipe: Annotated[Path, typer.Option(help="The recipe (JSON) that shards under this contract follow.")],
     target: Annotated[str, typer.Option(help="Name of the party's data set.")] = "images",
     permit: Annotated[list[Action] | None, typer.Option(help="An action to permit; repeat it. All by default.")] = None,
@@ -36,7 +36,7 @@ def offer(
     basis: Annotated[str, typer.Option(help="Legal basis.")] = "contract",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Sign an offer; the party fetches it with `severable-client contract review`."""
+    """Sign an offer for each party; it fetches its own with `severable-client contract review`."""
     terms = Terms(
         target=target,
         permissions=tuple(permit or Action),
@@ -50,8 +50,11 @@ def offer(
         governing_law=law,
         legal_basis=basis,
     )
-    envelope = open_home(home).contracting.offer(party, read_recipe(recipe), terms)
-    print(f"contract {statement_id(envelope)} offered to {party}")
+    coordinator = open_home(home)
+    record = read_recipe(recipe)
+    for party in parties:
+        envelope = coordinator.contracting.offer(party, record, terms)
+        print(f"contract {statement_id(envelope)} offered to {party}")
 
 
 @app.command("list", epilog="Example: severable-coordinator contract list --format json")

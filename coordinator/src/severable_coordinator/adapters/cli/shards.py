@@ -7,7 +7,8 @@ import typer
 
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
-from severable_coordinator.bootstrap import export_shards, import_shards, open_home
+from severable_coordinator.adapters.handover_out import export_shards
+from severable_coordinator.bootstrap import import_shards, open_home
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import read_unverified
 

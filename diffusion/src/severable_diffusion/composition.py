@@ -1,0 +1,188 @@
+"""Composing predictions: which shards run for which sample, and how their predictions become one.
+
+A dispatch turns posterior weights into the sparse weights that are used; `mix` then gathers the rows of each shard,
+runs the shard once on them and scatters the weighted result. Weights sum to 1 after every truncation, or the score
+would be scaled. Shapes: N samples, K shards, M rows of one shard, C, H, W.
+
+Choices made by drawing are unbiased: under the exact process the posterior is a martingale, so committing to a draw
+from it, at any stopping time, leaves the distribution of the samples as it was. Truncation without a draw is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+UNDECIDED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a dispatch remembers of a batch between steps.
+
+    Attributes:
+        committed_N: int64, the shard that a sample is bound to, or `UNDECIDED`.
+    """
+
+    committed_N: torch.Tensor
+
+    @classmethod
+    def start(cls, count: int, device: torch.device | str = "cpu") -> Memory:
+        """Return the memory before the first step: nothing decided."""
+        return cls(torch.full((count,), UNDECIDED, dtype=torch.int64, device=device))
+
+    @property
+    def open_N(self) -> torch.Tensor:
+        """Bool: which samples still need the router."""
+        return self.committed_N == UNDECIDED
+
+
+class Dispatch(Protocol):
+    """Decides which shards run."""
+
+    def choose(
+        self, w_NK: torch.Tensor, memory: Memory, generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, Memory]:
+        """Return the weights to use, each row summing to 1, and the memory for the next step.
+
+        Args:
+            w_NK: posterior weights, each row summing to 1; rows of bound samples are ignored.
+            memory: from the step before.
+            generator: source of whatever is drawn.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """Every shard with its weight: the proposition as it stands, K evaluations a step."""
+
+    def choose(
+        self,
+        w_NK: torch.Tensor,
+        memory: Memory,
+        generator: torch.Generator | None,  # noqa: ARG002  # the Dispatch interface
+    ) -> tuple[torch.Tensor, Memory]:
+        """Return the weights as they are."""
+        return w_NK, memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cumulative:
+    """The fewest shards that hold `mass` of the weight; bound to one, drawn, once a shard holds `commit`.
+
+    Attributes:
+        mass: in (0, 1].
+        commit: in (0, 1].
+    """
+
+    mass: float = 0.99
+    commit: float = 0.95
+
+    def choose(
+        self, w_NK: torch.Tensor, memory: Memory, generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, Memory]:
+        """Return truncated weights, or one shard for bound samples."""
+        sure_N = memory.open_N & (w_NK.max(dim=1).values >= self.commit)
+        # A draw, not the largest: with lambda 0.96 the largest would shut the other shards out from the first step.
+        committed_N = torch.where(sure_N, _draw(w_NK, generator), memory.committed_N)
+        sorted_NK, order_NK = w_NK.sort(dim=1, descending=True)
+        needed_NK = sorted_NK.cumsum(dim=1) - sorted_NK < self.mass
+        kept_NK = torch.zeros_like(needed_NK).scatter(1, order_NK, needed_NK)
+        return _bound(renormalised(w_NK * kept_NK), committed_N), Memory(committed_N)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawOnce:
+    """One shard per sample, drawn from its weights at the first step and kept to the end: one evaluation a step."""
+
+    def choose(
+        self, w_NK: torch.Tensor, memory: Memory, generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, Memory]:
+        """Return one-hot weights."""
+        committed_N = torch.where(memory.open_N, _draw(w_NK, generator), memory.committed_N)
+        return _bound(w_NK, committed_N), Memory(committed_N)
+
+
+@dataclass(frozen=True, slots=True)
+class PerStepDraw:
+    """One shard per sample, drawn anew at every step: one evaluation a step, right only with many steps."""
+
+    def choose(
+        self, w_NK: torch.Tensor, memory: Memory, generator: torch.Generator | None
+    ) -> tuple[torch.Tensor, Memory]:
+        """Return one-hot weights."""
+        return _bound(w_NK, _draw(w_NK, generator)), memory
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """The `k` largest weights, renormalised. Biased while samples are undecided: for comparison."""
+
+    k: int = 2
+
+    def choose(
+        self,
+        w_NK: torch.Tensor,
+        memory: Memory,
+        generator: torch.Generator | None,  # noqa: ARG002  # the Dispatch interface
+    ) -> tuple[torch.Tensor, Memory]:
+        """Return truncated weights."""
+        top_NK = w_NK.topk(min(self.k, w_NK.shape[1]), dim=1).indices
+        return renormalised(w_NK * torch.zeros_like(w_NK).scatter(1, top_NK, 1.0)), memory
+
+
+DISPATCHES: dict[str, Dispatch] = {
+    "full": Full(),
+    "cumulative": Cumulative(),
+    "draw_once": DrawOnce(),
+    "per_step_draw": PerStepDraw(),
+    "top_1": TopK(1),
+    "top_2": TopK(2),
+}
+
+
+def renormalised(w_NK: torch.Tensor) -> torch.Tensor:
+    """Return weights whose rows sum to 1."""
+    return w_NK / w_NK.sum(dim=1, keepdim=True)
+
+
+def _draw(w_NK: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    """Draw one shard per row by inverting the cumulative weights; a shard of weight 0 is never drawn."""
+    source = generator.device if generator is not None else w_NK.device
+    u_N1 = torch.rand(len(w_NK), 1, generator=generator, device=source, dtype=torch.float64).to(w_NK.device)
+    cumulative_NK = w_NK.double().cumsum(dim=1)
+    passed_NK = cumulative_NK <= u_N1 * cumulative_NK[:, -1:]
+    return passed_NK.sum(dim=1).clamp(max=w_NK.shape[1] - 1)
+
+
+def _bound(w_NK: torch.Tensor, committed_N: torch.Tensor) -> torch.Tensor:
+    one_hot_NK = torch.zeros_like(w_NK).scatter(1, committed_N.clamp_min(0)[:, None], 1.0)
+    return torch.where((committed_N == UNDECIDED)[:, None], w_NK, one_hot_NK)
+
+
+def mix(
+    predict: Callable[[int, torch.Tensor], torch.Tensor], x_t_NCHW: torch.Tensor, w_NK: torch.Tensor
+) -> tuple[torch.Tensor, int]:
+    """Return the composed prediction and the number of (sample, shard) evaluations it took.
+
+    Args:
+        predict: gives shard k's prediction for M rows, (M, C, H, W); all shards in ONE parametrization.
+        x_t_NCHW: the noisy states.
+        w_NK: weights, each row summing to 1; a shard runs on the rows where its weight is above 0.
+    """
+    assert torch.allclose(w_NK.sum(dim=1), w_NK.new_ones(len(w_NK)), atol=1e-4), "weights must sum to 1"  # noqa: S101
+    mixed_NCHW = torch.zeros_like(x_t_NCHW)
+    evaluations = 0
+    for k in range(w_NK.shape[1]):
+        rows_M = w_NK[:, k].nonzero()[:, 0]
+        if len(rows_M) == 0:
+            continue
+        share_M111 = w_NK[rows_M, k].view(-1, 1, 1, 1).to(x_t_NCHW.dtype)
+        mixed_NCHW.index_add_(0, rows_M, share_M111 * predict(k, x_t_NCHW[rows_M]))
+        evaluations += len(rows_M)
+    return mixed_NCHW, evaluations

@@ -1,0 +1,54 @@
+"""Every error this package raises.
+
+    DiffusionError            base, never raised itself
+    ├── RecipeError           a recipe's field is unknown, missing or out of bounds
+    ├── DataError             an image folder or file cannot be used
+    ├── ShardError            a shard's bytes do not fit the recipe
+    └── CompositeError        a composite cannot be written, loaded or sampled as asked
+
+Each message is one line: what, where, what to do. Errors of torch, Pillow and safetensors are mapped to these at the
+place where the foreign call is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class DiffusionError(Exception):
+    """Base of this package's errors; never raised itself."""
+
+
+class RecipeError(DiffusionError):
+    """A recipe is not one this package can follow.
+
+    Attributes:
+        field: dotted name of the field, for example ``training.batch``.
+    """
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"recipe field {field}: {reason}")
+        self.field = field
+
+
+class DataError(DiffusionError):
+    """An image folder or one of its files cannot be used for training.
+
+    Attributes:
+        path: the folder or file.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
+class ShardError(DiffusionError):
+    """A shard's bytes do not hold the network that the recipe describes."""
+
+
+class CompositeError(DiffusionError):
+    """A composite cannot be written, loaded or sampled as asked."""

@@ -1,0 +1,124 @@
+"""The denoiser of a recipe: built from a checked config, filled from checked bytes, never from a pickle.
+
+A shard's `config.json` must equal `config_bytes(recipe)` byte for byte, and its tensors `expected_tensors(recipe)`, so
+what is built here depends on the recipe alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
+from safetensors import SafetensorError
+from safetensors import torch as safetensors_torch
+
+from severable_diffusion.errors import RecipeError, ShardError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from severable_diffusion.recipe import Recipe
+
+SAFETENSORS_DTYPE = "F32"
+
+
+def _config(recipe: Recipe) -> dict[str, Any]:
+    parts = recipe.architecture
+    return {
+        "_class_name": "UNet2DModel",
+        "sample_size": recipe.image.size,
+        "in_channels": recipe.image.channels,
+        "out_channels": recipe.image.channels,
+        "block_out_channels": list(parts.block_out_channels),
+        "layers_per_block": parts.layers_per_block,
+        "down_block_types": list(parts.down_block_types),
+        "up_block_types": list(parts.up_block_types),
+        "mid_block_type": "UNetMidBlock2D" if parts.mid_block else None,
+        "add_attention": parts.mid_attention,
+        "norm_num_groups": parts.norm_num_groups,
+        "attention_head_dim": parts.attention_head_dim,
+        "dropout": 0.0,
+        "act_fn": "silu",
+    }
+
+
+def config_bytes(recipe: Recipe) -> bytes:
+    """Return the one `config.json` that every shard of the recipe ships: JSON with sorted keys and a final newline."""
+    return (json.dumps(_config(recipe), sort_keys=True, indent=2) + "\n").encode()
+
+
+def build(recipe: Recipe) -> UNet2DModel:
+    """Return a fresh network on the default device, initialised from torch's global random state.
+
+    Raises:
+        RecipeError: if diffusers cannot build the architecture.
+    """
+    try:
+        return UNet2DModel.from_config(_config(recipe))
+    except (ValueError, NotImplementedError, ZeroDivisionError) as error:
+        raise RecipeError("architecture", f"diffusers cannot build it: {error}") from error
+
+
+def build_seeded(recipe: Recipe, seed: int) -> UNet2DModel:
+    """Return a fresh network whose initial weights depend on `seed` alone; torch's global state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # torch's initialisers take no generator
+        return build(recipe)
+
+
+def _build_on_meta(recipe: Recipe) -> UNet2DModel:
+    with torch.device("meta"):
+        return build(recipe)
+
+
+@functools.lru_cache(maxsize=16)
+def _shapes(recipe: Recipe) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(_build_on_meta(recipe).state_dict().items()))
+
+
+def expected_tensors(recipe: Recipe) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return safetensors dtype and shape of every tensor of a shard, by name; no weights are allocated."""
+    return {name: (SAFETENSORS_DTYPE, shape) for name, shape in _shapes(recipe)}
+
+
+def load(recipe: Recipe, data: bytes) -> UNet2DModel:
+    """Return the recipe's network with the weights in `data`, in eval mode, without gradients.
+
+    Args:
+        recipe: what the shard was trained by.
+        data: the bytes of a `model.safetensors`.
+
+    Raises:
+        ShardError: if the bytes are not safetensors, or names, dtypes, shapes or finiteness are not as expected.
+    """
+    try:
+        tensors = safetensors_torch.load(data)
+    except (SafetensorError, KeyError) as error:
+        raise ShardError(f"model.safetensors cannot be read: {error}; ship it again") from error
+    _check(expected_tensors(recipe), tensors)
+    network = _build_on_meta(recipe)
+    network.load_state_dict(tensors, strict=True, assign=True)
+    return network.requires_grad_(requires_grad=False).eval()
+
+
+def _check(expected: Mapping[str, tuple[str, tuple[int, ...]]], tensors: Mapping[str, torch.Tensor]) -> None:
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise ShardError(f"model.safetensors lacks tensor {name}; the recipe's network has it")
+        if name not in expected:
+            raise ShardError(f"model.safetensors has tensor {name}; the recipe's network does not")
+        tensor, (_, shape) = tensors[name], expected[name]
+        if tensor.dtype is not torch.float32 or tuple(tensor.shape) != shape:
+            found = f"{tensor.dtype} {tuple(tensor.shape)}"
+            raise ShardError(f"model.safetensors tensor {name} is {found}; the recipe wants float32 {shape}")
+        if not torch.isfinite(tensor).all():
+            raise ShardError(f"model.safetensors tensor {name} holds NaN or infinity; train the shard again")
+
+
+def dump(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    """Return tensors as safetensors without metadata: equal tensors give equal bytes, whatever the mapping's order."""
+    ordered = {name: tensors[name].detach().to("cpu").contiguous() for name in sorted(tensors)}
+    return bytes(safetensors_torch.save(ordered))

@@ -1,0 +1,138 @@
+"""Pictures for people: a labelled grid of samples, and the router's weights along the trajectory.
+
+Shapes: N images, C, H, W, S sampler steps, K shards.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from severable_diffusion.images import to_pil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TILE = 96
+MARGIN = 8
+CAPTION = 16
+TITLE = 28
+PAPER, INK, FAINT = "#ffffff", "#1f2933", "#52606d"
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
+"""Okabe and Ito's palette, told apart by colour-blind readers."""
+
+
+def grid(
+    images: Sequence[Image.Image] | torch.Tensor,
+    labels: Sequence[str] | None = None,
+    *,
+    columns: int | None = None,
+    title: str | None = None,
+) -> Image.Image:
+    """Return images side by side, each with its label below, for example "owner-a 97%".
+
+    Args:
+        images: Pillow images, or (N, C, H, W) in [-1, 1]; small ones are enlarged without smoothing.
+        labels: one caption per image; equal first words get equal colours.
+        columns: images per row; about square by default.
+        title: a line above.
+
+    Raises:
+        ValueError: if there are no images, or not one label for each.
+    """
+    pictures = to_pil(images) if isinstance(images, torch.Tensor) else list(images)
+    if not pictures:
+        raise ValueError("a grid needs at least one image")
+    if labels is not None and len(labels) != len(pictures):
+        raise ValueError(f"{len(labels)} labels for {len(pictures)} images")
+    across = min(columns or math.ceil(math.sqrt(len(pictures))), len(pictures))
+    down = math.ceil(len(pictures) / across)
+    cell_height = TILE + MARGIN + (CAPTION if labels else 0)
+    top = TITLE if title else 0
+    sheet = Image.new("RGB", (across * (TILE + MARGIN) + MARGIN, down * cell_height + MARGIN + top), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    if title:
+        pen.text((MARGIN, MARGIN), title, fill=INK, font=ImageFont.load_default(15))
+    colour_of = _colours(labels or ())
+    for place, picture in enumerate(pictures):
+        left = MARGIN + (place % across) * (TILE + MARGIN)
+        upper = MARGIN + top + (place // across) * cell_height
+        sheet.paste(_enlarged(picture), (left, upper))
+        if labels is not None:
+            _caption(pen, labels[place], left, upper + TILE + 2, colour_of[_owner(labels[place])])
+    return sheet
+
+
+def _owner(label: str) -> str:
+    return label.split(" ", maxsplit=1)[0]
+
+
+def _colours(labels: Sequence[str]) -> dict[str, str]:
+    owners = sorted({_owner(label) for label in labels})
+    return {owner: COLOURS[i % len(COLOURS)] for i, owner in enumerate(owners)}
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    factor = max(1, TILE // max(picture.size))
+    larger = picture.convert("RGB").resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    if max(larger.size) > TILE:
+        larger.thumbnail((TILE, TILE))
+    tile = Image.new("RGB", (TILE, TILE), PAPER)
+    tile.paste(larger, ((TILE - larger.width) // 2, (TILE - larger.height) // 2))
+    return tile
+
+
+def _caption(pen: ImageDraw.ImageDraw, label: str, left: int, upper: int, colour: str) -> None:
+    font = ImageFont.load_default(11)
+    pen.rectangle((left, upper + 3, left + 7, upper + 10), fill=colour)
+    while pen.textlength(label, font=font) > TILE - 12 and len(label) > 1:
+        label = label[:-2] + "…"
+    pen.text((left + 11, upper), label, fill=FAINT, font=font)
+
+
+def plot_weights(
+    path: Path,
+    trajectory_SK: torch.Tensor,
+    log_snr: Sequence[float],
+    names: Sequence[str],
+    *,
+    title: str = "Router weights along the trajectory",
+) -> None:
+    """Write a PNG of weights against log-SNR, noise on the left, data on the right.
+
+    Args:
+        path: the file to write.
+        trajectory_SK: one sample's weights at every step; or (S, N, K), where each sample is drawn as a faint line
+            and the mean of those that end at one shard as a bold one.
+        log_snr: the S log-SNRs.
+        names: one name per shard.
+        title: the line above.
+    """
+    weights_SNK = trajectory_SK[:, None, :] if trajectory_SK.dim() == 2 else trajectory_SK
+    leader_N = weights_SNK[-1].argmax(dim=1)
+    figure = Figure(figsize=(2.9 * len(names) + 0.8, 3.4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, color=INK)
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for owner, (panel, name) in enumerate(zip(panels, names, strict=True)):
+        own_SMK = weights_SNK[:, leader_N == owner]
+        for k in range(len(names)):
+            colour = COLOURS[k % len(COLOURS)]
+            if own_SMK.shape[1]:
+                panel.plot(log_snr, own_SMK[:, :24, k].numpy(), color=colour, alpha=0.12, linewidth=0.8)
+                panel.plot(log_snr, own_SMK[:, :, k].mean(dim=1).numpy(), color=colour, linewidth=2.2, label=names[k])
+        panel.set_title(f"{own_SMK.shape[1]} images that end at {name}", fontsize=9, color=FAINT)
+        panel.set_xlabel("log-SNR  (noise → image)")
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.set_ylim(-0.02, 1.02)
+        panel.grid(visible=True, color="#e4e7eb", linewidth=0.6)
+    panels[0].set_ylabel("weight of the shard")
+    handles = {line.get_label(): line for panel in panels for line in panel.get_lines() if line.get_label() in names}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(names), frameon=False)
+    figure.savefig(path, metadata={"Software": None})

@@ -1,0 +1,251 @@
+"""The recipe: what every shard of a federation shares.
+
+One forward process, one data space, one parametrization and one architecture make the shards' predictions mixable at
+all (CDM, arXiv 2308.01937, proposition 3.1); bank, router and sampler are here too, so that a composite is a pure
+function of shards, lambdas and recipe. A recipe is data: plain JSON values in, frozen values out, nothing else read.
+
+Byte equality of what is built from a recipe holds for one environment: see `severable_diffusion.environment`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from severable_diffusion import strict
+from severable_diffusion.errors import RecipeError
+
+DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D")
+UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSpace:
+    """The data space: square images, values in [-1, 1].
+
+    Attributes:
+        channels: 1 (grey) or 3 (RGB).
+        size: height and width in pixels.
+    """
+
+    channels: int = strict.whole(1, 3)
+    size: int = strict.whole(4, 1024)
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        strict.check(self, "image")
+        if self.channels == 2:
+            raise RecipeError("image.channels", "is 2; must be 1 (grey) or 3 (RGB)")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The forward process x_t = alpha_t x_0 + sigma_t eps (see `severable_diffusion.schedule`).
+
+    Attributes:
+        schedule: cosine, linear or flow.
+        steps: number of discrete times T.
+    """
+
+    schedule: str = strict.word(("cosine", "linear", "flow"))
+    steps: int = strict.whole(10, 10_000)
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        strict.check(self, "process")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """The fields of diffusers' UNet2DModel that a recipe may set; `severable_diffusion.network` fixes all others.
+
+    Attributes:
+        block_out_channels: width of each level.
+        layers_per_block: residual blocks per level.
+        down_block_types: one per level, from `DOWN_BLOCKS`.
+        up_block_types: one per level, from `UP_BLOCKS`.
+        norm_num_groups: groups of every group norm; must divide every width.
+        attention_head_dim: width of one attention head.
+        mid_block: whether there is a middle block.
+        mid_attention: whether the middle block has an attention layer.
+    """
+
+    block_out_channels: tuple[int, ...] = strict.whole(4, 1024)
+    layers_per_block: int = strict.whole(1, 4)
+    down_block_types: tuple[str, ...] = strict.word(DOWN_BLOCKS)
+    up_block_types: tuple[str, ...] = strict.word(UP_BLOCKS)
+    norm_num_groups: int = strict.whole(1, 64)
+    attention_head_dim: int = strict.whole(1, 256, 8)
+    mid_block: bool = True
+    mid_attention: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the bounds and that the parts fit each other."""
+        where = "architecture"
+        strict.check(self, where)
+        levels = len(self.block_out_channels)
+        if not 1 <= levels <= 6:
+            raise RecipeError(f"{where}.block_out_channels", f"has {levels} levels; must have between 1 and 6")
+        for name in ("down_block_types", "up_block_types"):
+            if len(getattr(self, name)) != levels:
+                raise RecipeError(f"{where}.{name}", f"must have one entry for each of the {levels} block_out_channels")
+        for width in self.block_out_channels:
+            if width % self.norm_num_groups:
+                raise RecipeError(f"{where}.norm_num_groups", f"is {self.norm_num_groups}; must divide {width}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One shard's training budget: whichever of `epochs` and `max_steps` is reached first.
+
+    Attributes:
+        epochs: passes over the party's images. Small shards memorize early, so the budget is in epochs
+            (Bonnaire et al., arXiv 2505.17638).
+        max_steps: upper bound on optimizer steps.
+        batch: images per step.
+        learning_rate: AdamW peak learning rate, after a linear warm-up and before a cosine decay to zero.
+        warmup_steps: length of the warm-up.
+        weight_decay: AdamW weight decay.
+        gradient_clip: largest gradient norm.
+        ema_decay: decay of the moving average of the weights, which is what leaves the party.
+    """
+
+    epochs: int = strict.whole(1, 1_000_000)
+    max_steps: int = strict.whole(1, 10_000_000)
+    batch: int = strict.whole(1, 4096)
+    learning_rate: float = strict.real(1e-7, 1.0)
+    warmup_steps: int = strict.whole(0, 1_000_000, 50)
+    weight_decay: float = strict.real(0.0, 1.0, 0.0)
+    gradient_clip: float = strict.real(1e-3, 1e3, 1.0)
+    ema_decay: float = strict.real(0.0, 0.99999, 0.995)
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        strict.check(self, "training")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankRecipe:
+    """The bank drawn from each shard.
+
+    Attributes:
+        images: images per bank.
+        steps: sampler steps per image.
+        batch: images drawn at a time.
+        held_out: share of each bank kept from the router's training, for its calibration.
+    """
+
+    images: int = strict.whole(8, 1_000_000)
+    steps: int = strict.whole(2, 1000)
+    batch: int = strict.whole(1, 4096, 128)
+    held_out: float = strict.real(0.05, 0.5, 0.2)
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        strict.check(self, "bank")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterRecipe:
+    """The joint router and its training.
+
+    Attributes:
+        channels: width of the first level.
+        steps: optimizer steps.
+        batch: noised samples of each shard per step, the same for every shard.
+        learning_rate: AdamW peak learning rate.
+        ema_decay: decay of the moving average of the weights.
+        noise_low: low end of the useful band of sigma/alpha; below it the router would learn the shards' artefacts.
+        noise_high: high end of the band; above it the posterior is the prior.
+        band_share: share of the training samples drawn log-uniformly from the band; the rest is uniform in time, from
+            clean images to the noisy end of the band.
+        bins: number of noise levels that get their own temperature.
+    """
+
+    channels: int = strict.whole(4, 512)
+    steps: int = strict.whole(1, 1_000_000)
+    batch: int = strict.whole(1, 4096)
+    learning_rate: float = strict.real(1e-7, 1.0)
+    ema_decay: float = strict.real(0.0, 0.99999, 0.98)
+    noise_low: float = strict.real(1e-3, 10.0, 0.3)
+    noise_high: float = strict.real(0.1, 1000.0, 20.0)
+    band_share: float = strict.real(0.0, 1.0, 0.8)
+    bins: int = strict.whole(2, 64, 8)
+
+    def __post_init__(self) -> None:
+        """Check the bounds and that the band is one."""
+        strict.check(self, "router")
+        if self.noise_low >= self.noise_high:
+            raise RecipeError("router.noise_low", f"is {self.noise_low}; must be below noise_high ({self.noise_high})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerRecipe:
+    """The composite's sampler.
+
+    Attributes:
+        scheduler: ddim for the cosine and linear schedules, euler for flow.
+        steps: default number of steps.
+    """
+
+    scheduler: str = strict.word(("ddim", "euler"))
+    steps: int = strict.whole(1, 1000)
+
+    def __post_init__(self) -> None:
+        """Check the bounds."""
+        strict.check(self, "sampler")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything the shards of one federation share; the sections are documented at their classes.
+
+    Attributes:
+        name: for people; 1 to 80 printable characters.
+        parametrization: what the networks predict: eps, v, x0 or flow.
+    """
+
+    name: str = field()
+    image: ImageSpace = field()
+    process: Process = field()
+    parametrization: str = strict.word(("eps", "v", "x0", "flow"))
+    architecture: Architecture = field()
+    training: Training = field()
+    bank: BankRecipe = field()
+    router: RouterRecipe = field()
+    sampler: SamplerRecipe = field()
+
+    def __post_init__(self) -> None:
+        """Check that the sections fit each other."""
+        strict.check(self)
+        if not (1 <= len(self.name) <= 80 and self.name.isprintable()):
+            raise RecipeError("name", "must be 1 to 80 printable characters")
+        halvings = 2 ** (len(self.architecture.block_out_channels) - 1)
+        if self.image.size % halvings:
+            raise RecipeError(
+                "image.size", f"is {self.image.size}; must be a multiple of {halvings}, one halving a level"
+            )
+        wanted = "euler" if self.process.schedule == "flow" else "ddim"
+        if self.sampler.scheduler != wanted:
+            raise RecipeError("sampler.scheduler", f"must be {wanted} for the {self.process.schedule} schedule")
+        if max(self.sampler.steps, self.bank.steps) > self.process.steps:
+            raise RecipeError("process.steps", "must not be below sampler.steps or bank.steps")
+
+    @classmethod
+    def from_dict(cls, value: object) -> Recipe:
+        """Read a recipe from plain JSON values.
+
+        Raises:
+            RecipeError: naming the first field that is unknown, missing, of another type or out of bounds.
+        """
+        return strict.parse(cls, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_dict` of them is this recipe."""
+        values: dict[str, Any] = strict.plain(self)
+        return values
+
+    def to_bytes(self) -> bytes:
+        """Return the recipe as JSON with sorted keys and no spaces: the same bytes for equal recipes."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":")).encode()

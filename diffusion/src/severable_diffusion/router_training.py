@@ -1,0 +1,161 @@
+"""Building a joint router from banks: cross-entropy on noised synthetic samples, then a temperature per noise level.
+
+The build is a pure function of (shard ids, banks, recipe): shards are taken in the order of their ids, every draw comes
+from one generator seeded by the content, and each shard gives equally many samples to every batch. So a router built
+after a removal has the bytes of one built where that party never joined. Shapes: N, K shards, C, H, W.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+
+from severable_diffusion.calibration import fit_log_temperature
+from severable_diffusion.environment import generator, repeatable, seed_from
+from severable_diffusion.errors import CompositeError
+from severable_diffusion.router import JointRouter
+from severable_diffusion.schedule import NoiseSchedule
+from severable_diffusion.training import EMA_WARM_UP, TrainingProgress, rate_factor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from severable_diffusion.recipe import Recipe, RouterRecipe
+
+PURPOSE = b"severable router v1"
+CALIBRATION_DRAWS = 4
+
+
+def build_router(
+    banks: Mapping[str, torch.Tensor],
+    recipe: Recipe,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> JointRouter:
+    """Return a calibrated router over the banks' shards, in eval mode, without gradients.
+
+    Args:
+        banks: each shard's bank by shard id, float32 (N, C, H, W) in [-1, 1]; the mapping's order is irrelevant.
+        recipe: what the shards share.
+        on_progress: called after every optimizer step.
+
+    Raises:
+        CompositeError: if there is no bank, or one does not fit the recipe.
+    """
+    if not banks:
+        raise CompositeError("a router needs the bank of at least one shard")
+    ids = sorted(banks)
+    ordered = [_checked(shard, banks[shard], recipe) for shard in ids]
+    parts = [part for shard, bank in zip(ids, ordered, strict=True) for part in (shard.encode(), _content(bank))]
+    seed = seed_from(PURPOSE, recipe.to_bytes(), *parts)
+    kept = [math.ceil(len(bank) * (1.0 - recipe.bank.held_out)) for bank in ordered]
+    with repeatable():
+        training = _RouterTraining(ids, [bank[:n] for bank, n in zip(ordered, kept, strict=True)], recipe, seed)
+        steps = recipe.router.steps if len(ids) > 1 else 0  # one shard: nothing to tell apart
+        for _ in range(steps):
+            progress = training.advance()
+            if on_progress is not None:
+                on_progress(progress)
+        router = training.averaged()
+        if steps:
+            _calibrate(router, [bank[n:] for bank, n in zip(ordered, kept, strict=True)], recipe, training.noise)
+    return router
+
+
+def _checked(shard: str, bank_NCHW: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    wanted = (recipe.bank.images, recipe.image.channels, recipe.image.size, recipe.image.size)
+    if tuple(bank_NCHW.shape) != wanted or bank_NCHW.dtype is not torch.float32:
+        found = f"{bank_NCHW.dtype} {tuple(bank_NCHW.shape)}"
+        raise CompositeError(f"bank of shard {shard} is {found}; the recipe wants float32 {wanted}, draw it again")
+    return bank_NCHW.detach().to("cpu").contiguous()
+
+
+def _content(bank_NCHW: torch.Tensor) -> bytes:
+    return bank_NCHW.numpy().tobytes()
+
+
+def log_snr_band(plan: RouterRecipe) -> tuple[float, float]:
+    """Return the log-SNR of the noisy and of the clean end of the useful band."""
+    return -2.0 * math.log(plan.noise_high), -2.0 * math.log(plan.noise_low)
+
+
+class _RouterTraining:
+    """One router's training, a step at a time."""
+
+    def __init__(self, ids: Sequence[str], banks: Sequence[torch.Tensor], recipe: Recipe, seed: int) -> None:
+        self.plan, self.banks = recipe.router, banks
+        self.schedule = NoiseSchedule.of(recipe.process)
+        self.noise = generator(seed)
+        low, high = log_snr_band(self.plan)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # torch's initialisers take no generator
+            self.router: JointRouter = JointRouter(
+                shard_ids=list(ids),
+                in_channels=recipe.image.channels,
+                sample_size=recipe.image.size,
+                channels=self.plan.channels,
+                bins=self.plan.bins,
+                log_snr_low=low,
+                log_snr_high=high,
+            )
+        self.router.train()
+        self.ema = {name: tensor.detach().clone() for name, tensor in self.router.state_dict().items()}
+        self.optimizer = torch.optim.AdamW(self.router.parameters(), lr=self.plan.learning_rate, fused=True)
+        self.step = 0
+
+    def _times(self, count: int) -> torch.Tensor:
+        """Draw times: mostly log-uniform in the band where the posterior changes, the rest below its noisy end."""
+        low, high = log_snr_band(self.plan)
+        log_snr_N = low + (high - low) * torch.rand(count, generator=self.noise)
+        band_N = self.schedule.time_of(log_snr_N)
+        noisiest = int(self.schedule.time_of(torch.tensor([low]))[0])
+        any_N = torch.randint(self.schedule.first, noisiest + 1, (count,), generator=self.noise)
+        in_band_N = torch.rand(count, generator=self.noise) < self.plan.band_share
+        return torch.where(in_band_N, band_N, any_N)
+
+    def _batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        size = self.plan.batch
+        picks = [bank[torch.randint(len(bank), (size,), generator=self.noise)] for bank in self.banks]
+        x0_NCHW = torch.cat(picks)
+        label_N = torch.arange(len(picks)).repeat_interleave(size)
+        # The same times for every shard: the noise level alone must say nothing about the label.
+        t_N = self._times(size).repeat(len(picks))
+        eps_NCHW = torch.randn(x0_NCHW.shape, generator=self.noise)
+        return self.schedule.add_noise(x0_NCHW, eps_NCHW, t_N), self.schedule.log_snr_T[t_N], label_N
+
+    def advance(self) -> TrainingProgress:
+        """Do one optimizer step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.plan.learning_rate * rate_factor(self.step, self.plan.steps, self.plan.steps // 20)
+        x_t_NCHW, log_snr_N, label_N = self._batch()
+        loss = torch.nn.functional.cross_entropy(self.router(x_t_NCHW, log_snr_N), label_N)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method unannotated
+        self.optimizer.step()
+        self.step += 1
+        decay = min(self.plan.ema_decay, (1 + self.step) / (EMA_WARM_UP + self.step))
+        now = self.router.state_dict()
+        torch._foreach_lerp_(list(self.ema.values()), [now[name] for name in self.ema], 1.0 - decay)
+        return TrainingProgress(self.step, self.plan.steps, loss.item())
+
+    def averaged(self) -> JointRouter:
+        """Return the router with its averaged weights, ready to use."""
+        self.router.load_state_dict(self.ema)
+        self.router.requires_grad_(requires_grad=False).eval()
+        return self.router
+
+
+@torch.no_grad()
+def _calibrate(router: JointRouter, held_out: Sequence[torch.Tensor], recipe: Recipe, noise: torch.Generator) -> None:
+    """Fit one temperature at each bin's centre on samples that the router was not trained on."""
+    schedule = NoiseSchedule.of(recipe.process)
+    low, high = log_snr_band(recipe.router)
+    x0_NCHW = torch.cat(list(held_out)).repeat(CALIBRATION_DRAWS, 1, 1, 1)
+    labels = torch.arange(len(held_out)).repeat_interleave(torch.tensor([len(bank) for bank in held_out]))
+    label_N = labels.repeat(CALIBRATION_DRAWS)
+    for index, centre in enumerate(torch.linspace(low, high, recipe.router.bins)):
+        t_N = schedule.time_of(centre.repeat(len(x0_NCHW)))
+        x_t_NCHW = schedule.add_noise(x0_NCHW, torch.randn(x0_NCHW.shape, generator=noise), t_N)
+        logits_NK = router(x_t_NCHW, schedule.log_snr_T[t_N])
+        router.log_temperature[index] = fit_log_temperature(logits_NK, label_N)

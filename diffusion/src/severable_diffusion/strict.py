@@ -1,0 +1,119 @@
+"""Strict reading of plain JSON values into frozen dataclasses: no field guessed, none ignored.
+
+Bounds live in the dataclass itself (`whole`, `real`, `word`), so that a value built in code and a value read from a
+file pass the same checks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from severable_diffusion.errors import RecipeError
+
+T = TypeVar("T")
+
+
+def whole(low: int, high: int, default: int | None = None) -> Any:
+    """Return a dataclass field for an integer, or a tuple of integers, each within [low, high]."""
+    return _field({"low": low, "high": high}, default)
+
+
+def real(low: float, high: float, default: float | None = None) -> Any:
+    """Return a dataclass field for a finite float within [low, high]."""
+    return _field({"low": low, "high": high}, default)
+
+
+def word(choices: tuple[str, ...], default: str | None = None) -> Any:
+    """Return a dataclass field for a string, or a tuple of strings, each out of `choices`."""
+    return _field({"choices": choices}, default)
+
+
+def _field(bounds: Mapping[str, object], default: object) -> Any:
+    if default is None:
+        return dataclasses.field(metadata=bounds)
+    return dataclasses.field(default=default, metadata=bounds)
+
+
+def parse(cls: type[T], value: object, where: str = "") -> T:
+    """Read `value`, an object of plain JSON values, as an instance of the dataclass `cls`.
+
+    Args:
+        cls: a dataclass; nested dataclasses and tuples are read too.
+        value: what `json.loads` gave.
+        where: dotted name of the place, for messages.
+
+    Raises:
+        RecipeError: naming the first field that is unknown, missing, of another type or out of bounds.
+    """
+    if not isinstance(value, Mapping):
+        raise RecipeError(where or "(whole)", f"must be an object, is {type(value).__name__}")
+    fields = {field.name: field for field in dataclasses.fields(cast("Any", cls))}
+    for name in value:
+        if name not in fields:
+            raise RecipeError(_join(where, str(name)), f"is not a field; known are {', '.join(sorted(fields))}")
+    types_ = typing.get_type_hints(cls)
+    arguments: dict[str, object] = {}
+    for name, field in fields.items():
+        if name in value:
+            arguments[name] = _read(types_[name], value[name], _join(where, name))
+        elif field.default is dataclasses.MISSING:
+            raise RecipeError(_join(where, name), "is missing")
+    return cls(**arguments)
+
+
+def _read(kind: Any, value: object, where: str) -> object:
+    if dataclasses.is_dataclass(kind):
+        return parse(cast("type[object]", kind), value, where)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple):
+            raise RecipeError(where, f"must be a list, is {type(value).__name__}")
+        return tuple(_read(typing.get_args(kind)[0], item, where) for item in value)
+    if isinstance(kind, types.UnionType):
+        inner = next(option for option in typing.get_args(kind) if option is not types.NoneType)
+        return None if value is None else _read(inner, value, where)
+    if kind is float and type(value) is int:
+        return float(value)  # JSON has one kind of number, and canonical JSON writes 1.0 as 1
+    if type(value) is not kind:
+        raise RecipeError(where, f"must be a {kind.__name__}, is {type(value).__name__}")
+    return value
+
+
+def check(instance: object, where: str = "") -> None:
+    """Check every bounded field of a dataclass instance.
+
+    Raises:
+        RecipeError: naming the first field out of its bounds.
+    """
+    for field in dataclasses.fields(cast("Any", instance)):
+        value = getattr(instance, field.name)
+        for item in value if isinstance(value, tuple) else (value,):
+            _check_one(item, field.metadata, _join(where, field.name))
+
+
+def _check_one(value: object, bounds: Mapping[str, Any], where: str) -> None:
+    if value is None:
+        return
+    if "choices" in bounds and value not in bounds["choices"]:
+        raise RecipeError(where, f"is {value!r}; choose one of {', '.join(bounds['choices'])}")
+    if "low" in bounds:
+        number = cast("float", value)
+        if not (math.isfinite(number) and bounds["low"] <= number <= bounds["high"]):
+            raise RecipeError(where, f"is {number}; must be between {bounds['low']} and {bounds['high']}")
+
+
+def plain(value: object) -> Any:
+    """Return a dataclass instance as plain JSON values, the inverse of `parse`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name

@@ -1,0 +1,167 @@
+"""Training one shard: AdamW on the mean squared error of the recipe's parametrization, with a moving average.
+
+All state that a step reads or writes is an attribute of `Trainer`, and all randomness comes from its generator, so the
+same recipe, images and seed give the same bytes (one thread; see `severable_diffusion.environment`).
+Shapes: N images, B batch, C, H, W.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from severable_diffusion import network
+from severable_diffusion.environment import generator, repeatable
+from severable_diffusion.parametrization import Parametrization, target
+from severable_diffusion.schedule import NoiseSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from severable_diffusion.recipe import Recipe, Training
+
+EMA_WARM_UP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingProgress:
+    """One step was done.
+
+    Attributes:
+        step: steps done so far, from 1.
+        steps: steps in all.
+        loss: this step's mean squared error.
+    """
+
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedShard:
+    """What training gives.
+
+    Attributes:
+        state_dict: the moving average of the weights, float32 on the CPU.
+        steps: optimizer steps done.
+        loss: mean of the last tenth of the steps' losses.
+    """
+
+    state_dict: Mapping[str, torch.Tensor]
+    steps: int
+    loss: float
+
+
+def planned_steps(training: Training, images: int) -> int:
+    """Return the number of optimizer steps for a party with this many images."""
+    return min(training.max_steps, training.epochs * max(1, math.ceil(images / training.batch)))
+
+
+def rate_factor(step: int, steps: int, warmup: int) -> float:
+    """Return the learning rate at a step as a share of its peak: linear warm-up, then cosine decay to zero."""
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+class Trainer:
+    """One shard's training, a step at a time.
+
+    Args:
+        recipe: what to train.
+        images_NCHW: the party's images, float32 in [-1, 1].
+        seed: the run's only randomness.
+
+    Attributes:
+        model: the network being trained.
+        ema: the moving average of its weights, by name.
+        optimizer: AdamW over the model's parameters.
+        generator: where batches, times and noise come from.
+        step: steps done.
+        steps: steps in all.
+        losses: the loss of every step done.
+    """
+
+    def __init__(self, recipe: Recipe, images_NCHW: torch.Tensor, seed: int) -> None:
+        self.recipe = recipe
+        self.images_NCHW = images_NCHW
+        self.schedule = NoiseSchedule.of(recipe.process)
+        self.model = network.build_seeded(recipe, seed).train()
+        self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        budget = recipe.training
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay, fused=True
+        )
+        self.generator = generator(seed)
+        self.step = 0
+        self.steps = planned_steps(budget, len(images_NCHW))
+        self.losses: list[float] = []
+
+    def advance(self) -> TrainingProgress:
+        """Do one optimizer step."""
+        budget = self.recipe.training
+        for group in self.optimizer.param_groups:
+            group["lr"] = budget.learning_rate * rate_factor(self.step, self.steps, budget.warmup_steps)
+        loss = self._loss()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method unannotated
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), budget.gradient_clip)
+        self.optimizer.step()
+        self.step += 1
+        self._average()
+        self.losses.append(loss.item())
+        return TrainingProgress(self.step, self.steps, self.losses[-1])
+
+    def _loss(self) -> torch.Tensor:
+        size = self.recipe.training.batch
+        rows_B = torch.randint(len(self.images_NCHW), (size,), generator=self.generator)
+        # One time from each of B equal slices of [first, last]: the same law as uniform draws, with less variance.
+        slices_B = (torch.arange(size) + torch.rand(size, generator=self.generator)) / size
+        first, last = self.schedule.first, self.schedule.last
+        t_B = first + (slices_B * (last - first + 1)).long().clamp(max=last - first)
+        x0_BCHW = self.images_NCHW[rows_B]
+        eps_BCHW = torch.randn(x0_BCHW.shape, generator=self.generator)
+        alpha_B111, sigma_B111 = self.schedule.at(t_B)
+        x_t_BCHW = alpha_B111 * x0_BCHW + sigma_B111 * eps_BCHW
+        wanted_BCHW = target(Parametrization(self.recipe.parametrization), x0_BCHW, eps_BCHW, alpha_B111, sigma_B111)
+        predicted_BCHW = self.model(x_t_BCHW, t_B, return_dict=False)[0]
+        return torch.nn.functional.mse_loss(predicted_BCHW, wanted_BCHW)
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        # The warm-up keeps the random start out of a short run's average.
+        decay = min(self.recipe.training.ema_decay, (1 + self.step) / (EMA_WARM_UP + self.step))
+        now = self.model.state_dict()
+        torch._foreach_lerp_(list(self.ema.values()), [now[name] for name in self.ema], 1.0 - decay)
+
+    def run(self, on_progress: Callable[[TrainingProgress], None] | None = None) -> TrainedShard:
+        """Do all remaining steps on one thread and return the shard."""
+        with repeatable():
+            while self.step < self.steps:
+                progress = self.advance()
+                if on_progress is not None:
+                    on_progress(progress)
+        tail = self.losses[-max(1, len(self.losses) // 10) :]
+        return TrainedShard(state_dict=dict(self.ema), steps=self.step, loss=sum(tail) / len(tail))
+
+
+def train(
+    recipe: Recipe,
+    images_NCHW: torch.Tensor,
+    *,
+    seed: int,
+    on_progress: Callable[[TrainingProgress], None] | None = None,
+) -> TrainedShard:
+    """Train one shard from scratch.
+
+    Args:
+        recipe: what to train.
+        images_NCHW: the party's images, float32 in [-1, 1].
+        seed: the run's only randomness; the same seed gives the same bytes.
+        on_progress: called after every step.
+    """
+    return Trainer(recipe, images_NCHW, seed).run(on_progress)

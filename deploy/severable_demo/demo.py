@@ -3,7 +3,7 @@
 import filecmp
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +41,9 @@ class Demo:
         self._found()
         self._train()
         self._compose()
-        self._look(folders)
+        measured = self._look(folders)
         self._remove()
+        self._measured(measured)
         self._prove()
 
     def _found(self) -> None:
@@ -66,18 +67,22 @@ class Demo:
             self.report.figures["composite_before"] = self.federation.compose(self.out / "composite-before")
             self._path("composite_before", self.out / "composite-before")
 
-    def _look(self, folders: Folders) -> None:
-        with self.report.stage(
-            6, "sample", "the composite is sampled, each image with its attribution; a licensee measures it"
-        ):
+    def _look(self, folders: Folders) -> Callable[[], None]:
+        """Sample, and let a licensee begin to measure its copy; the returned call waits for the figures."""
+        with self.report.stage(6, "sample", "the composite is sampled, each image with its attribution"):
             names = self.out / "names.json"
             shards = self.federation.listing("shards", "list")
             names.write_text(json.dumps({str(row["id"]).removeprefix("sha256:"): row["party"] for row in shards}))
-            self.federation.processes.together(
-                lambda: self.federation.sample(self.out / "before", _IMAGES),
-                lambda: self._evaluate(folders.held_out, names),
-            )
+            measured = self.processes.begin(lambda: self._evaluate(folders.held_out, names))
+            self.federation.sample(self.out / "before", _IMAGES)
             self._pictures("before")
+            return measured
+
+    def _measured(self, wait: Callable[[], None]) -> None:
+        with self.report.stage(
+            7, "evaluate", "the licensee's figures: distances to real digits that nobody trained on"
+        ):
+            wait()
             self.report.figures["frechet"] = json.loads((self.out / "frechet.json").read_text())
 
     def _evaluate(self, held_out: Path, names: Path) -> None:
@@ -89,27 +94,25 @@ class Demo:
 
     def _remove(self) -> None:
         federation, report = self.federation, self.report
-        with report.stage(8, "remove", f"{LEAVER} ends its contract; its shard is erased, the rest rebuilt"):
+        with report.stage(8, "remove", f"{LEAVER} ends its contract; its shard is erased, the rest rebuilt; a second "
+                          "coordinator, which never saw that shard, puts the same two together"):  # fmt: skip
             federation.terminate(LEAVER, "consent withdrawn")
-            after = federation.remove(LEAVER, self.out / "receipt.json")
-            shutil.copytree(federation.assembled(after), self.out / "composite-after")
-        with report.stage(
-            8, "reproduce", "a second coordinator, which never saw that shard, puts the same two together"
-        ):
+            handover = federation.hand_over()
+            said: dict[str, str] = {}
             federation.processes.together(
-                lambda: federation.sample(self.out / "after", _IMAGES),
-                lambda: report.figures.update(
-                    composite_reproduced=federation.reproduce(self.out / "composite-reproduced")
-                ),
+                lambda: said.update(after=federation.remove(LEAVER, self.out / "receipt.json")),
+                lambda: said.update(again=federation.reproduce(handover, self.out / "composite-reproduced")),
             )
+            shutil.copytree(federation.assembled(said["after"]), self.out / "composite-after")
+            federation.sample(self.out / "after", _IMAGES)
             self._pictures("after")
-            again = report.figures["composite_reproduced"]
             report.figures |= {
-                "composite_after": after,
-                "digest_equal": after == again,
+                "composite_after": said["after"],
+                "composite_reproduced": said["again"],
+                "digest_equal": said["after"] == said["again"],
                 "files_differing": differing(self.out / "composite-after", self.out / "composite-reproduced"),
             }
-            print(f"  digest after the removal: {after}\n  second coordinator:       {again}")
+            print(f"  digest after the removal: {said['after']}\n  second coordinator:       {said['again']}")
             self._path("composite_after", self.out / "composite-after")
             self._path("composite_reproduced", self.out / "composite-reproduced")
 

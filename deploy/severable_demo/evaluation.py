@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from diffusers.utils.logging import disable_progress_bar
 
 from severable_diffusion.frechet import FD_NAME, FeatureNetwork, frechet_distance, train_feature_network
 from severable_diffusion.images import read_image_folder
@@ -63,9 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("composite", "images", "names", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=360)
+    parser.add_argument("--count", type=int, default=240)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)  # networks this small are slower on two
+    disable_progress_bar()
     pipeline = CompositePipeline.from_pretrained(args.composite)
     pipeline.set_progress_bar_config(disable=True)
     real = read_image_folder(args.images, pipeline.shards.recipe.image)

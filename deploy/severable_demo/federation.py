@@ -91,19 +91,20 @@ class Federation:
         """Where the coordinator keeps the composite of a digest."""
         return self.coordinator / "composites" / GROUP / digest.removeprefix("sha256:")[:16]
 
-    def reproduce(self, out: Path) -> str:
-        """Put the remaining shards together at a second coordinator, which never saw the others; returns the digest."""
+    def hand_over(self) -> Path:
+        """Export the shards that may still be distributed; returns the directory."""
         handover = self.root / "handover"
         self._coordinate("shards", "export", "--out", str(handover))
+        return handover
+
+    def reproduce(self, handover: Path, out: Path) -> str:
+        """Put exported shards together at a second coordinator, which never saw others; returns the digest."""
         self._init("witness", self.witness)
+        home = ("--home", str(self.witness))
         root = ("--trust-root", str(self.coordinator / "trust-root.json"))
-        self.processes.run(
-            "severable-coordinator", "shards", "import", str(handover), *root, "--home", str(self.witness)
-        )
+        self.processes.run("severable-coordinator", "shards", "import", str(handover), *root, *home)
         return _digest(
-            self.processes.run(
-                "severable-coordinator", "assemble", "--group", GROUP, "--out", str(out), "--home", str(self.witness)
-            )
+            self.processes.run("severable-coordinator", "assemble", "--group", GROUP, "--out", str(out), *home)
         )
 
     def listing(self, *command: str) -> list[dict[str, object]]:

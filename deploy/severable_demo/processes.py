@@ -81,17 +81,16 @@ class Processes:
         return "".join(lines)
 
     def together(self, *jobs: Callable[[], None]) -> None:
-        """Do several things at a time, as several people would. The first error ends the commands of the others."""
-        pool = ThreadPoolExecutor(len(jobs))
-        try:
-            for future in [pool.submit(job) for job in jobs]:
-                future.result()
-        except BaseException:
-            for process in set(self._running):
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        """Do several things at a time, as several people would; the first error is raised."""
+        for end in [self.begin(job) for job in jobs]:
+            end()
+
+    def begin(self, job: Callable[[], None]) -> Callable[[], None]:
+        """Begin something beside the rest; the returned call waits for it and raises its error."""
+        pool = ThreadPoolExecutor(1)
+        future = pool.submit(job)
+        pool.shutdown(wait=False)
+        return future.result
 
     def start(self, name: str, *command: str, ready: str, timeout_s: float = 90.0) -> None:
         """Start a daemon in a group of its own and wait for its ready line. StepFailedError when it does not come."""
@@ -126,7 +125,9 @@ class Processes:
         return [name for name, process in self._daemons.items() if process.poll() is None]
 
     def stop_all(self) -> None:
-        """Ask every daemon to stop, all at once, newest first; kill the group of one that does not."""
+        """Ask every command and daemon to stop, all at once, newest first; kill the group of a daemon that does not."""
+        for command in set(self._running):
+            command.terminate()
         running = [self._daemons[name] for name in reversed(self.alive())]
         for process in running:
             process.send_signal(signal.SIGTERM)

@@ -28,6 +28,7 @@ from severable_client.adapters.flower_app import make_app
 from severable_client.adapters.flower_executor import ACQUIRE_TASK, Executor, serve
 from severable_client.ports import JobReport, JobState
 from severable_coordinator.adapters import engine
+from severable_coordinator.adapters.control import ControlApi
 from severable_coordinator.adapters.superlink import MAX_BODY_BYTES
 from severable_coordinator.errors import BusyError, EngineError
 
@@ -237,6 +238,6 @@ def test_a_second_superlink_on_the_same_port_ends_with_one_line(federation: Fede
 
 
 def test_no_superlink_is_one_clear_error(federation: Federation) -> None:
-    elsewhere = engine.ControlApi(f"127.0.0.1:{free_port()}", federation.config.ca)
+    elsewhere = ControlApi(f"127.0.0.1:{free_port()}", federation.config.ca)
     with pytest.raises(EngineError, match="start it first"):
         elsewhere.nodes()

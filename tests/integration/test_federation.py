@@ -61,7 +61,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walked]:
         federation.terminate(LEAVER, "consent withdrawn")
         after = federation.remove(LEAVER, out / "receipt.json")
         shutil.copytree(federation.assembled(after), out / "after")
-        again = federation.reproduce(out / "again")
+        again = federation.reproduce(federation.hand_over(), out / "again")
         status = {
             owner: json.loads(
                 processes.run("severable-client", "status", "--format", "json", "--home", str(federation.home(owner)))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from diffusers.utils.logging import disable_progress_bar
 
 from severable_coordinator.building import Progress
 from severable_diffusion.pictures import grid, plot_weights
@@ -30,6 +31,7 @@ def sample_composite(
         seed: of the noise and of draws.
         progress: told after every denoising step.
     """
+    disable_progress_bar()  # ours says how far sampling is
     pipeline = CompositePipeline.from_pretrained(directory)
     pipeline.set_progress_bar_config(disable=True)
 
@@ -45,7 +47,7 @@ def sample_composite(
     images_NCHW, attribution = pipeline(
         batch_size=images, generator=noise, output_type="pt", return_dict=False, callback_on_step_end=told
     )
-    leaders = [attribution.leader(image) for image in range(images)]
+    leaders = [attribution.leader(image, final=False) for image in range(images)]
     labels = [f"{names[shard]} {weight:.0%}" for shard, weight in leaders]
     shards = [names[shard] for shard in attribution.shard_ids]
     out.mkdir(parents=True, exist_ok=True)

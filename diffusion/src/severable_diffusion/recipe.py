@@ -158,8 +158,7 @@ class RouterRecipe:
         ema_decay: decay of the moving average of the weights.
         noise_low: low end of the useful band of sigma/alpha; below it the router would learn the shards' artefacts.
         noise_high: high end of the band; above it the posterior is the prior.
-        band_share: share of the training samples drawn log-uniformly from the band; the rest is uniform in time, from
-            clean images to the noisy end of the band.
+        band_share: share of the training samples drawn log-uniformly from the band; the rest is uniform in time.
         bins: number of noise levels that get their own temperature.
     """
 

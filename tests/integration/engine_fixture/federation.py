@@ -19,7 +19,8 @@ from severable_client.adapters import flower_node
 from severable_client.adapters.flower_node import NodeConfig
 from severable_coordinator.adapters import engine
 from severable_coordinator.adapters.authority import issue_server, new_authority
-from severable_coordinator.adapters.engine import EngineConfig, RunStatus
+from severable_coordinator.adapters.control import RunStatus
+from severable_coordinator.adapters.engine import EngineConfig
 
 FIXTURE = Path(__file__).parent
 APP = FIXTURE / "app"

@@ -15,11 +15,12 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from severable_coordinator.adapters.control import ControlApi, NodeStatus, RunConfig, RunStatus
 from severable_coordinator.errors import BusyError, ConfigError, EngineError
 
-__all__ = ["ControlApi", "EngineConfig", "EngineError", "NodeStatus", "RunConfig", "RunStatus"]
+if TYPE_CHECKING:
+    from severable_coordinator.adapters.control import ControlApi, RunConfig, RunStatus
 
 _LOOPBACK = "127.0.0.1"
 _SECRET_BYTES = 32
@@ -60,8 +61,11 @@ class EngineConfig:
         return self.directory / "superlink.sqlite"
 
     @property
-    def control(self) -> ControlApi:
+    def control(self) -> "ControlApi":
         """The Control API of this engine."""
+        # flwr takes over a second to import, and most commands only ever look at this configuration.
+        from severable_coordinator.adapters.control import ControlApi  # noqa: PLC0415
+
         return ControlApi(f"{_LOOPBACK}:{self.control_port}", self.ca)
 
 
@@ -198,12 +202,12 @@ def build_bundle(app_directory: Path, out: Path) -> str:
     return hashlib.sha256(bundle).hexdigest()
 
 
-def submit(config: EngineConfig, bundle: Path, run_config: RunConfig) -> int:
+def submit(config: EngineConfig, bundle: Path, run_config: "RunConfig") -> int:
     """Start a run of a built bundle and return its id; `run_config` may only name keys that the bundle declares."""
     return config.control.start_run(_read(bundle), run_config)
 
 
-def run_status(config: EngineConfig, run_id: int) -> RunStatus:
+def run_status(config: EngineConfig, run_id: int) -> "RunStatus":
     """Return where a run stands."""
     return config.control.run_status(run_id)
 

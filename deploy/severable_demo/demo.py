@@ -54,6 +54,7 @@ class Demo:
             federation.join()
         with report.stage(3, "contracts", "a contract per owner is offered, reviewed, signed by both sides"):
             federation.agree(self.recipe, min_images=100, ceiling=0.1)
+            federation.await_owners()
 
     def _train(self) -> None:
         with self.report.stage(4, "train", "every owner trains its shard at home, signs it and ships it"):
@@ -100,11 +101,9 @@ class Demo:
             handover = federation.hand_over()
             said: dict[str, str] = {}
             federation.processes.together(
-                lambda: said.update(after=federation.remove(LEAVER, self.out / "receipt.json")),
+                lambda: said.update(after=self._removed()),
                 lambda: said.update(again=federation.reproduce(handover, self.out / "composite-reproduced")),
             )
-            shutil.copytree(federation.assembled(said["after"]), self.out / "composite-after")
-            federation.sample(self.out / "after", _IMAGES)
             self._pictures("after")
             report.figures |= {
                 "composite_after": said["after"],
@@ -115,6 +114,12 @@ class Demo:
             print(f"  digest after the removal: {said['after']}\n  second coordinator:       {said['again']}")
             self._path("composite_after", self.out / "composite-after")
             self._path("composite_reproduced", self.out / "composite-reproduced")
+
+    def _removed(self) -> str:
+        after = self.federation.remove(LEAVER, self.out / "receipt.json")
+        shutil.copytree(self.federation.assembled(after), self.out / "composite-after")
+        self.federation.sample(self.out / "after", _IMAGES)
+        return after
 
     def _prove(self) -> None:
         with self.report.stage(9, "verify", "a stranger verifies the receipt offline, with the trust package alone"):

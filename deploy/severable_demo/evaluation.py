@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("composite", "images", "names", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=240)
+    parser.add_argument("--count", type=int, default=160)
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)  # networks this small are slower on two
     disable_progress_bar()

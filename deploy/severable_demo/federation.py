@@ -44,6 +44,9 @@ class Federation:
     def join(self) -> None:
         """Invite every owner, let it join, and start its daemon."""
         self.processes.together(*(partial(self._join, owner) for owner in self.owners))
+
+    def await_owners(self) -> None:
+        """Wait until every owner's daemon is up."""
         for owner in self.owners:
             self.processes.await_ready(owner, f"owner {owner} is up")
 

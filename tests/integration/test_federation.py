@@ -54,6 +54,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walked]:
         federation.start_coordinator()
         federation.join()
         federation.agree(RECIPE, min_images=8, ceiling=1.0)
+        federation.await_owners()
         federation.train()
         shards = federation.listing("shards", "list")
         before = federation.compose(out / "before")

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from severable_diffusion.attribution import Attribution
-from severable_diffusion.pictures import MARGIN, TILE, grid, plot_weights
+from severable_diffusion.pictures import MARGIN, TILE, colours, grid, plot_weights
 
 
 def test_a_grid_shows_every_image_enlarged_without_smoothing() -> None:
@@ -69,3 +69,14 @@ def test_an_attribution_averages_over_the_trajectory_and_names_the_leader() -> N
         "realised": "b",
     }
     assert record.image_to_dict(1)["realised"] is None
+
+
+def test_an_owner_keeps_its_colour_when_another_has_left() -> None:
+    everyone = ["archive", "clinic", "agency"]
+    pixels = {}
+    for labels in (["agency 90%", "archive 90%"], ["archive 90%"]):
+        sheet = grid([Image.new("L", (8, 8))] * len(labels), labels, everyone=everyone)
+        pixels[len(labels)] = {colour for _, colour in sheet.getcolors(1 << 16) or []}
+    assert colours(everyone)["archive"] == "#e69f00"
+    assert all((0xE6, 0x9F, 0x00) in found for found in pixels.values())
+    assert (0x00, 0x72, 0xB2) not in pixels[1]

@@ -281,8 +281,9 @@ def sample(
     record = coordinator.building.live(group)
     coordinator.building.require(record, Action.INFER)
     names = {shard.id.hex: shard.party for shard in coordinator.shards.shards()}
+    everyone = [party.id for party in coordinator.parties.parties()]
     directory = coordinator.building.directory(record)
-    return sample_composite(directory, names, out, images=images, seed=seed, progress=progress)
+    return sample_composite(directory, names, out, everyone=everyone, images=images, seed=seed, progress=progress)
 
 
 def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -> list[ShardRecord]:

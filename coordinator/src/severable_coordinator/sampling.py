@@ -1,7 +1,7 @@
 """Sampling a composite for people to look at: a grid labelled with attribution, and the router's weights as a plot."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ def sample_composite(
     names: Mapping[str, str],
     out: Path,
     *,
+    everyone: Collection[str],
     images: int,
     seed: int,
     progress: Progress,
@@ -27,6 +28,7 @@ def sample_composite(
         directory: an assembled composite.
         names: what to call each shard (hex of its id) in pictures.
         out: where to write; made if missing.
+        everyone: names that may stand in other pictures; the same ones give the same colours in all of them.
         images: how many.
         seed: of the noise and of draws.
         progress: told after every denoising step.
@@ -51,8 +53,8 @@ def sample_composite(
     labels = [f"{names[shard]} {weight:.0%}" for shard, weight in leaders]
     shards = [names[shard] for shard in attribution.shard_ids]
     out.mkdir(parents=True, exist_ok=True)
-    grid(images_NCHW, labels).save(out / "grid.png")
-    plot_weights(out / "weights.png", attribution.trajectory_SNK, attribution.log_snr, shards)
+    grid(images_NCHW, labels, everyone=everyone).save(out / "grid.png")
+    plot_weights(out / "weights.png", attribution.trajectory_SNK, attribution.log_snr, shards, everyone=everyone)
     told_of = {"parties": dict(names), **attribution.to_dict()}
     (out / "attribution.json").write_text(json.dumps(told_of, indent=2), encoding="utf-8")
     return [out / name for name in ("grid.png", "weights.png", "attribution.json")]

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from severable_diffusion.images import to_pil
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
 TILE = 96
@@ -24,8 +24,8 @@ MARGIN = 8
 CAPTION = 16
 TITLE = 28
 PAPER, INK, FAINT = "#ffffff", "#1f2933", "#52606d"
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000")
-"""Okabe and Ito's palette, told apart by colour-blind readers."""
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
+"""Okabe and Ito's palette, told apart by colour-blind readers; without its yellow, too faint for a line on white."""
 
 
 def grid(
@@ -34,6 +34,7 @@ def grid(
     *,
     columns: int | None = None,
     title: str | None = None,
+    everyone: Collection[str] = (),
 ) -> Image.Image:
     """Return images side by side, each with its label below, for example "owner-a 97%".
 
@@ -42,6 +43,7 @@ def grid(
         labels: one caption per image; equal first words get equal colours.
         columns: images per row; about square by default.
         title: a line above.
+        everyone: first words that may stand in other pictures; the same ones give the same colours in all of them.
 
     Raises:
         ValueError: if there are no images, or not one label for each.
@@ -59,7 +61,7 @@ def grid(
     pen = ImageDraw.Draw(sheet)
     if title:
         pen.text((MARGIN, MARGIN), title, fill=INK, font=ImageFont.load_default(15))
-    colour_of = _colours(labels or ())
+    colour_of = colours([*everyone, *(_owner(label) for label in labels or ())])
     for place, picture in enumerate(pictures):
         left = MARGIN + (place % across) * (TILE + MARGIN)
         upper = MARGIN + top + (place // across) * cell_height
@@ -73,9 +75,9 @@ def _owner(label: str) -> str:
     return label.split(" ", maxsplit=1)[0]
 
 
-def _colours(labels: Sequence[str]) -> dict[str, str]:
-    owners = sorted({_owner(label) for label in labels})
-    return {owner: COLOURS[i % len(COLOURS)] for i, owner in enumerate(owners)}
+def colours(names: Collection[str]) -> dict[str, str]:
+    """Return a colour for every name, by its place in alphabetical order; the eighth gets the first one again."""
+    return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(sorted(set(names)))}
 
 
 def _enlarged(picture: Image.Image) -> Image.Image:
@@ -103,6 +105,7 @@ def plot_weights(
     names: Sequence[str],
     *,
     title: str = "Router weights along the trajectory",
+    everyone: Collection[str] = (),
 ) -> None:
     """Write a PNG of weights against log-SNR, noise on the left, data on the right.
 
@@ -113,9 +116,11 @@ def plot_weights(
         log_snr: the S log-SNRs.
         names: one name per shard.
         title: the line above.
+        everyone: names that may stand in other pictures, as in `grid`.
     """
     weights_SNK = trajectory_SK[:, None, :] if trajectory_SK.dim() == 2 else trajectory_SK
     leader_N = weights_SNK[-1].argmax(dim=1)
+    colour_of = colours([*everyone, *names])
     figure = Figure(figsize=(2.9 * len(names) + 0.8, 3.4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, color=INK)
@@ -123,7 +128,7 @@ def plot_weights(
     for owner, (panel, name) in enumerate(zip(panels, names, strict=True)):
         own_SMK = weights_SNK[:, leader_N == owner]
         for k in range(len(names)):
-            colour = COLOURS[k % len(COLOURS)]
+            colour = colour_of[names[k]]
             if own_SMK.shape[1]:
                 panel.plot(log_snr, own_SMK[:, :24, k].numpy(), color=colour, alpha=0.12, linewidth=0.8)
                 panel.plot(log_snr, own_SMK[:, :, k].mean(dim=1).numpy(), color=colour, linewidth=2.2, label=names[k])

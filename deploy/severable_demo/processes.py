@@ -58,9 +58,12 @@ class Processes:
         say = self._say if alone and show else self._note
         say(f"$ {shown}")
         lines: list[str] = []
-        with subprocess.Popen(
-            argv, stdout=subprocess.PIPE, stderr=None if self.echo else subprocess.STDOUT, text=True, env=_environment()
-        ) as process:
+        with (
+            self._output("errors").open("ab") as errors,  # where lines go that nobody watches
+            subprocess.Popen(
+                argv, stdout=subprocess.PIPE, stderr=None if self.echo else errors, text=True, env=_environment()
+            ) as process,
+        ):
             self._running.add(process)
             try:
                 for line in process.stdout or ():

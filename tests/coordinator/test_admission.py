@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from coordinator.federation import World, shard_files
 
+from severable_coordinator.adapters.sql.shards import SqlUploadStore
 from severable_coordinator.errors import NotFoundError, RefusedError
 from severable_coordinator.ports import ShardState
 from severable_trust.digest import Digest
@@ -82,7 +83,7 @@ def test_a_good_shard_is_admitted_logged_and_encrypted_at_rest(world: World) -> 
     shard = world.ship("archive")
     record = world.coordinator.shards.shard(shard)
     assert record.state is ShardState.LIVE
-    assert shard in world.coordinator.logbook.statements(Kind.SHARD)
+    assert shard in world.coordinator.log.statements(Kind.SHARD)
     weights = shard_files("archive")["model.safetensors"]
     assert world.coordinator.vault.read("archive", f"shards/{shard.hex}/model.safetensors") == weights
     for path in world.coordinator.layout.store.rglob("*"):
@@ -178,3 +179,24 @@ def test_bytes_that_differ_from_the_claim_are_refused(world: World) -> None:
 def test_a_claim_that_is_not_an_envelope_is_refused(world: World) -> None:
     with pytest.raises(MalformedError):
         world.coordinator.admission.open("archive", b'{"payload": 1}')
+
+
+def test_an_upload_whose_end_was_cut_off_by_a_crash_ends_admitted_when_it_is_finished_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = shard_files("archive")
+    claim = world.claim("archive", files)
+    admission = world.coordinator.admission
+    upload = admission.open("archive", claim.to_bytes())
+    for name, data in files.items():
+        admission.take(upload, name, 0, data)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as power_cut:  # the shard is kept, its upload not yet settled
+        power_cut.setattr(SqlUploadStore, "settle", crash)
+        with pytest.raises(KeyboardInterrupt):
+            admission.finish(upload)
+    assert admission.finish(upload).admitted
+    assert len(world.coordinator.shards.shards()) == 1

@@ -229,7 +229,7 @@ def test_an_entry_is_appended_once_and_its_body_can_be_erased(database: Database
     [
         "DELETE FROM log_entry",
         "UPDATE log_entry SET leaf = x'00'",
-        "REPLACE INTO log_entry SELECT place, x'00', statement FROM log_entry",
+        "REPLACE INTO log_entry SELECT place, x'00', kind, statement FROM log_entry",
         "DELETE FROM log_node",
     ],
 )

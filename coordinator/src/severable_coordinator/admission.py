@@ -161,7 +161,7 @@ class Admission:
                 self.vault.write(upload.party, shard_file(Digest(upload.id), file.name), chunks)
         envelope = Envelope.parse(upload.claim)
         self.logbook.record(Kind.SHARD, envelope)
-        self.shards.add(
+        self._add(
             ShardRecord(
                 id=statement_id(envelope),
                 party=upload.party,
@@ -172,12 +172,19 @@ class Admission:
                 state=ShardState.LIVE,
             )
         )
-        self.vault.unlink(upload.party, _incoming(upload) + "/")
         self.uploads.settle(upload.id, "admitted", "")
+        self.vault.unlink(upload.party, _incoming(upload) + "/")
         self.tasks.report(
             upload.task,
             JobReport(state=JobState.SHIPPED, step=claim.steps, steps=claim.steps, detail=str(Digest(upload.id))),
         )
+
+    def _add(self, shard: ShardRecord) -> None:
+        """Add a shard, unless a crash came between adding it and settling its upload."""
+        try:
+            self.shards.add(shard)
+        except ConflictError:
+            return
 
     def _whole(self, upload: UploadRecord, name: str) -> Iterator[bytes]:
         for piece, _ in self._pieces(upload, name):

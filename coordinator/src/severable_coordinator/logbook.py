@@ -1,12 +1,10 @@
 """Signing statements in the coordinator's name and putting them into the log: the one way in for every use case."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from severable_coordinator.ports import Clock, Log, PartyStore
 from severable_trust.checkpoint import LogProof
-from severable_trust.digest import Digest
 from severable_trust.entry import LogEntry
 from severable_trust.envelope import Envelope
 from severable_trust.keys import PublicKey, Signer
@@ -50,7 +48,7 @@ class Logbook:
 
     def issue_roster(self) -> Envelope:
         """Sign and log the roster as it is now; its version is one more than that of the last one."""
-        version = sum(1 for _, entry, _ in self.log.entries() if entry.kind is Kind.ROSTER) + 1
+        version = len(self.log.statements(Kind.ROSTER)) + 1
         parties = tuple(
             RosterParty(
                 id=party.id,
@@ -73,17 +71,13 @@ class Logbook:
 
     def keep_roster_current(self) -> None:
         """Issue the roster anew when there is none yet, or its term is nearly over."""
-        if not self.statements(Kind.ROSTER) or self.roster().value.expires - self.clock() < _ROSTER_RENEWAL:
+        if not self.log.statements(Kind.ROSTER) or self.roster().value.expires - self.clock() < _ROSTER_RENEWAL:
             self.issue_roster()
 
     def roster(self) -> Proven[Roster]:
         """The newest roster, verified."""
-        newest = [entry.statement for _, entry, _ in self.log.entries() if entry.kind is Kind.ROSTER][-1]
+        newest = self.log.statements(Kind.ROSTER)[-1]
         return open_statement(self.log.body(newest), Roster, [self.key])
-
-    def statements(self, kind: Kind) -> Sequence[Digest]:
-        """Ids of the logged statements of a kind, in order."""
-        return [entry.statement for _, entry, _ in self.log.entries() if entry.kind is kind]
 
 
 def entry_of(kind: Kind, envelope: Envelope) -> LogEntry:

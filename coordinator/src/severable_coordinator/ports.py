@@ -15,6 +15,7 @@ from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.entry import LogEntry
 from severable_trust.keys import PublicKey
+from severable_trust.statement import Kind
 
 Clock = Callable[[], datetime]
 
@@ -268,6 +269,9 @@ class Log(Protocol):
 
     def entries(self) -> list[tuple[int, LogEntry, bool]]:
         """Index, entry and whether the body is still held, in order."""
+
+    def statements(self, kind: Kind) -> list[Digest]:
+        """Return the ids of the logged statements of a kind, in order."""
 
     def body(self, statement: Digest) -> bytes:
         """Return a statement's envelope. NotFoundError when it was erased or never there."""

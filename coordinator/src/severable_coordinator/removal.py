@@ -145,7 +145,7 @@ class Removal:
             proof=self.logbook.prove(Kind.RECEIPT, envelope),
         )
         self.removals.set_state(record.request, "fulfilled", bundle.to_bytes())
-        return {"receipt": str(self.logbook.statements(Kind.RECEIPT)[-1])}
+        return {"receipt": str(self.logbook.log.statements(Kind.RECEIPT)[-1])}
 
     def _subjects(self, record: RemovalRecord) -> list[Digest]:
         """The shards that the request names, or all of the party's under the contract."""

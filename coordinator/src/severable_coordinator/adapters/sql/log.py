@@ -12,6 +12,7 @@ from severable_trust import merkle
 from severable_trust.checkpoint import Checkpoint, LogProof
 from severable_trust.digest import Digest
 from severable_trust.entry import LogEntry
+from severable_trust.statement import Kind
 
 SignCheckpoint = Callable[[Checkpoint], str]
 
@@ -42,7 +43,8 @@ class SqlLog:
                 connection.execute(
                     insert(log_node), [{"level": level, "place": index, "hash": value} for level, index, value in nodes]
                 )
-                connection.execute(insert(log_entry).values(place=size, leaf=leaf, statement=str(entry.statement)))
+                row = {"place": size, "leaf": leaf, "kind": entry.kind.value, "statement": str(entry.statement)}
+                connection.execute(insert(log_entry).values(row))
                 keep = upsert(body).values(statement=str(entry.statement), envelope=envelope)
                 connection.execute(keep.on_conflict_do_nothing())
                 size += 1
@@ -73,6 +75,12 @@ class SqlLog:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return [(row.place, LogEntry.parse(row.leaf), row.held is not None) for row in rows]
+
+    def statements(self, kind: Kind) -> list[Digest]:
+        """See Log."""
+        query = select(log_entry.c.statement).where(log_entry.c.kind == kind.value).order_by(log_entry.c.place)
+        with self._database.read() as connection:
+            return [Digest.parse(row.statement) for row in connection.execute(query)]
 
     def body(self, statement: Digest) -> bytes:
         """See Log."""

@@ -127,6 +127,7 @@ log_entry = Table(
     metadata,
     Column("place", Integer, primary_key=True, autoincrement=False),
     Column("leaf", LargeBinary, nullable=False),
+    Column("kind", String, nullable=False, index=True),
     Column("statement", String, nullable=False, unique=True),
 )
 

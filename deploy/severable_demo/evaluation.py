@@ -8,6 +8,7 @@ from every owner; the other half is the reference. It is `FD-<net>`, not FID, an
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -61,6 +62,7 @@ def measure(pipeline: CompositePipeline, network: FeatureNetwork, reference_NCHW
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write JSON."""
+    begun = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("composite", "images", "names", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
@@ -82,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures |= {
         "feature_net": FD_NAME, "feature_net_accuracy": accuracy, "real_against_real": floor,
         "samples": args.count, "reference_images": len(reference_NCHW), "seed": SEED, "threads": 1,
+        "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
     args.out.write_text(json.dumps(figures, indent=2))
 

@@ -25,7 +25,7 @@ demo: install  ## a whole federation on this machine: train, route, compose, rem
 test: install  ## the whole suite, unit and integration
 	$(BIN)/python -P -m pytest
 
-unit: install  ## the unit tests alone (seconds)
+unit: install  ## the unit tests alone (a minute or two)
 	$(BIN)/python -P -m pytest -m 'not integration'
 
 integration: install  ## the tests with real processes alone

@@ -1,5 +1,6 @@
 """Removal: withdrawn, erased, rebuilt, proved equal, receipted; resumed after a crash."""
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -99,6 +100,15 @@ def test_nothing_of_a_removed_shard_is_left_in_the_home(world: World) -> None:
     assert world.coordinator.shards.shard(shard).state is ShardState.ERASED
     with pytest.raises(NotFoundError):
         world.coordinator.log.body(shard)
+
+
+def test_an_assembly_that_was_cut_off_leaves_no_weights_behind_a_removal(world: World) -> None:
+    shard = shipped(world)["agency"]
+    _, directory = world.coordinator.building.assemble(GROUP, quiet)
+    shutil.copytree(directory, directory.with_name("assembling"))  # as a crash would leave it
+    run(world, request_removal(world, "agency"))
+    assert [path for path in world.home.rglob("*") if shard.hex in path.name] == []
+    assert shard not in world.coordinator.building.live(GROUP).members
 
 
 def test_a_removed_shard_does_not_come_back(world: World) -> None:

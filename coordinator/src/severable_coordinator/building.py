@@ -190,11 +190,17 @@ class Building:
         shutil.copytree(self.directory(record), out)
         return out
 
-    def discard(self, record: CompositeRecord) -> list[str]:
-        """Unlink an assembled composite; returns the names of its files."""
-        directory = self.directory(record)
-        names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
-        shutil.rmtree(directory, ignore_errors=True)
+    def discard(self, shards: Iterable[Digest]) -> list[str]:
+        """Unlink every directory that holds one of these shards, also a half-assembled one; returns the files.
+
+        What lies on the disk decides, not what the database knows.
+        """
+        found = sorted({path for shard in shards for path in self.work.glob(f"*/*/shards/{shard.hex}")})
+        names = []
+        for directory in dict.fromkeys(path.parents[1] for path in found):
+            files = sorted(path for path in directory.rglob("*") if path.is_file())
+            names += [path.relative_to(self.work).as_posix() for path in files]
+            shutil.rmtree(directory)
         return names
 
     def _write(self, members: ShardSet, router: JointRouter) -> Path:

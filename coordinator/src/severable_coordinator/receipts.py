@@ -79,13 +79,18 @@ def receipt_of(
 def _residual() -> tuple[Residual, ...]:
     return (
         Residual(
-            "copies of composites that recipients loaded or exported", "outside the coordinator's reach", "unknown"
+            "copies of composites or shards that were exported or loaded", "out of the coordinator's reach", "unknown"
         ),
-        Residual("images sampled before the removal", "outside the coordinator's reach", "unknown"),
+        Residual("images sampled before the removal", "out of the coordinator's reach", "unknown"),
+        Residual(
+            "disk blocks of assembled composites, which lay in plain files for diffusers to load",
+            "unlinked, not overwritten",
+            "the file system reuses them; an encrypted disk closes this",
+        ),
         Residual(
             "backups of the coordinator's store",
             "the data key is destroyed: what they hold cannot be decrypted",
-            "until the operator rotates them",
+            "the operator rotates them",
         ),
     )
 

@@ -104,8 +104,8 @@ class Removal:
         for compartment in self.building.compartments(subjects):
             self.vault.destroy_key(compartment)
             erased += [[compartment, file] for file in self.vault.unlink(compartment, "")]
+        erased += [["composites", file] for file in self.building.discard(subjects)]
         for composite in self._holding(subjects):
-            erased += [[f"composite {composite.id}", file] for file in self.building.discard(composite)]
             self.composites.set_state(composite.id, composite.group, "erased")
         for subject in subjects:
             self.logbook.log.erase_body(subject)
@@ -165,4 +165,5 @@ class Removal:
 
     def _left(self, record: RemovalRecord, subjects: list[Digest]) -> list[str]:
         """Look again: files of the removed shards that are still there. Must be empty."""
-        return [name for name in self.vault.names(record.party) if any(s.hex in name for s in subjects)]
+        kept = [name for name in self.vault.names(record.party) if any(s.hex in name for s in subjects)]
+        return kept + self.building.compartments(subjects)

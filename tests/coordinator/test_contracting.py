@@ -77,6 +77,12 @@ def test_training_is_asked_of_parties_in_force_only_and_once(world: World) -> No
         world.coordinator.training.open_batch(world.recipe.digest, frozenset())
 
 
+def test_a_batch_that_was_left_open_is_gone_on_with_under_the_same_nonces(world: World) -> None:
+    world.agree("archive")
+    first = world.coordinator.training.open_batch(world.recipe.digest, frozenset())
+    assert world.reopened().training.open_batch(world.recipe.digest, frozenset()) == first
+
+
 def test_notice_postpones_a_removal(world: World) -> None:
     contract = world.agree("archive", notice_days=30)
     record = world.coordinator.requests.receive("archive", world.ask_for_erasure("archive", contract))

@@ -1,4 +1,4 @@
-"""Starting a training batch: one task with a fresh nonce for every contract in force."""
+"""Starting a training batch: one task with a fresh nonce for every contract in force; or going on with an open one."""
 
 import secrets
 import uuid
@@ -21,6 +21,9 @@ class TaskSink(Protocol):
     def add(self, item: Task) -> None:
         """Keep a new task, pending."""
 
+    def unfinished(self) -> list[Task]:
+        """Every task that is not final, oldest first."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
@@ -34,6 +37,9 @@ class Training:
     def open_batch(self, recipe: Digest, only: frozenset[str]) -> tuple[str, list[Task]]:
         """Give every party whose contract permits training this recipe a task, unless it has a live shard of it.
 
+        A batch that was left open (its run was lost, or is still going) is returned as it is: jobs are idempotent, so
+        asking again harms nothing, and a party is never asked for the same shard under two nonces.
+
         Args:
             recipe: what to train.
             only: party ids to address, or empty for all.
@@ -41,6 +47,9 @@ class Training:
         Raises:
             ConflictError: nobody is left to train.
         """
+        left = [t for t in self.tasks.unfinished() if t.recipe == str(recipe) and (not only or t.party in only)]
+        if left:
+            return left[0].batch, [task for task in left if task.batch == left[0].batch]
         batch = uuid.uuid4().hex
         tasks = []
         trained = {(shard.party, shard.contract) for shard in self.shards.shards() if shard.recipe == recipe}

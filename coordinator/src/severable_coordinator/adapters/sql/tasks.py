@@ -44,6 +44,10 @@ class SqlTaskStore:
         """See dispatch.TaskStore."""
         return [status.task for status in self.batch(batch) if not status.report.state.final]
 
+    def unfinished(self) -> list[Task]:
+        """See training.TaskSink."""
+        return [status.task for status in self.all() if not status.report.state.final]
+
     def batch(self, batch: str) -> list[TaskStatus]:
         """Every task of a batch with its newest report, in order."""
         return self._select(task.c.batch == batch)

@@ -9,11 +9,17 @@ from coordinator.federation import GROUP, World, quiet, shard_files
 
 from severable_coordinator.adapters.handover import import_shards
 from severable_coordinator.adapters.handover_out import export_shards
+from severable_coordinator.adapters.sql.composites import SqlCompositeStore
+from severable_coordinator.adapters.sql.log import SqlLog
+from severable_coordinator.adapters.sql.removals import SqlRemovalStore
+from severable_coordinator.adapters.sql.shards import SqlShardStore
+from severable_coordinator.adapters.vault import DirectoryVault
 from severable_coordinator.errors import NotFoundError, RefusedError, StorageError
 from severable_coordinator.ports import ShardState
 from severable_trust.bundle import verify_receipt
 from severable_trust.digest import Digest
 from severable_trust.errors import SignatureError
+from severable_trust.statement import Kind
 
 PARTIES = ("archive", "clinic", "agency")
 
@@ -120,14 +126,21 @@ def test_a_removed_shard_does_not_come_back(world: World) -> None:
         world.coordinator.admission.open("agency", claim.to_bytes())
 
 
-@pytest.mark.parametrize("crash_after", ["withdraw", "erase", "rebuild", "receipt"])
+@pytest.mark.parametrize("crash_after", ["plan", "withdraw", "erase", "rebuild", "receipt"])
 def test_a_removal_that_crashed_after_a_step_goes_on_and_issues_one_receipt(world: World, crash_after: str) -> None:
     shipped(world)
     world.coordinator.building.assemble(GROUP, quiet)
     request = request_removal(world, "agency")
 
     def crash(what: str, done: int, total: int) -> None:
-        order = ["removal: withdraw", "removal: erase", "removal: rebuild", "removal: receipt", "removal: done"]
+        order = [
+            "removal: plan",
+            "removal: withdraw",
+            "removal: erase",
+            "removal: rebuild",
+            "removal: receipt",
+            "removal: done",
+        ]
         if what == order[order.index(f"removal: {crash_after}") + 1]:
             raise KeyboardInterrupt
 
@@ -139,6 +152,46 @@ def test_a_removal_that_crashed_after_a_step_goes_on_and_issues_one_receipt(worl
     assert done.state == "fulfilled"
     assert len(receipts) == 1
     verify_receipt(done.bundle, again.trust_root)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "calls"),
+    [
+        (SqlShardStore, "set_state", 1),
+        (SqlCompositeStore, "set_state", 1),
+        (DirectoryVault, "unlink", 1),
+        (DirectoryVault, "unlink", 3),
+        (DirectoryVault, "destroy_key", 1),
+        (SqlLog, "erase_body", 1),
+        (SqlLog, "append", 2),  # the receipt is logged, the removal does not know it yet
+        (SqlRemovalStore, "set_state", 2),
+    ],
+)
+def test_a_removal_that_crashed_inside_a_step_loses_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: type, method: str, calls: int
+) -> None:
+    shipped(world)
+    world.coordinator.building.assemble(GROUP, quiet)
+    request = request_removal(world, "agency")
+    real, done = getattr(kind, method), []
+
+    def then_crash(*arguments: object) -> object:
+        result = real(*arguments)
+        done.append(method)
+        if len(done) == calls:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as power_cut:
+        power_cut.setattr(kind, method, then_crash)
+        with pytest.raises(KeyboardInterrupt):
+            run(world, request)
+    again = world.reopened()
+    finished = again.removal.run(again.removals.removal(request), quiet)
+    receipt = verify_receipt(finished.bundle, again.trust_root).receipt.value
+    assert {action.artifact for action in receipt.actions} == {"shard", "bank", "key", "router", "composite"}
+    assert [change.status for change in receipt.composites] == ["rebuilt"]
+    assert len(again.log.statements(Kind.RECEIPT)) == 1
 
 
 def test_withdrawn_shards_are_not_composed_while_a_removal_is_unfinished(world: World) -> None:

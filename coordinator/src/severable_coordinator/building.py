@@ -190,18 +190,19 @@ class Building:
         shutil.copytree(self.directory(record), out)
         return out
 
-    def discard(self, shards: Iterable[Digest]) -> list[str]:
-        """Unlink every directory that holds one of these shards, also a half-assembled one; returns the files.
+    def files_holding(self, shards: Iterable[Digest]) -> list[str]:
+        """Every file of the directories that hold one of these shards, below the work directory."""
+        files = sorted(path for folder in self._holding(shards) for path in folder.rglob("*") if path.is_file())
+        return [path.relative_to(self.work).as_posix() for path in files]
 
-        What lies on the disk decides, not what the database knows.
-        """
-        found = sorted({path for shard in shards for path in self.work.glob(f"*/*/shards/{shard.hex}")})
-        names = []
-        for directory in dict.fromkeys(path.parents[1] for path in found):
-            files = sorted(path for path in directory.rglob("*") if path.is_file())
-            names += [path.relative_to(self.work).as_posix() for path in files]
-            shutil.rmtree(directory)
-        return names
+    def discard(self, shards: Iterable[Digest]) -> None:
+        """Unlink every directory that holds one of these shards, also a half-assembled one."""
+        for folder in self._holding(shards):
+            shutil.rmtree(folder)
+
+    def _holding(self, shards: Iterable[Digest]) -> list[Path]:
+        """What lies on the disk decides, not what the database knows."""
+        return sorted({path.parents[1] for shard in shards for path in self.work.glob(f"*/*/shards/{shard.hex}")})
 
     def _write(self, members: ShardSet, router: JointRouter) -> Path:
         scratch = self.work / members.group / "assembling"

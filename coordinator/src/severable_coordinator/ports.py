@@ -251,6 +251,9 @@ class Vault(Protocol):
     def unlink(self, party: str, prefix: str) -> list[str]:
         """Remove a party's files below a prefix and return their names."""
 
+    def key_id(self, party: str) -> str:
+        """Name the party's data key without revealing it; "" when there is none."""
+
     def destroy_key(self, party: str) -> str:
         """Destroy the party's data key; returns its id ("" when there was none). What was written is unreadable."""
 

@@ -22,14 +22,14 @@ def erasure_actions(facts: Mapping[str, Facts]) -> tuple[ErasureAction, ...]:
     """
     at = parse_instant(facts["erase"]["done"])
     files = facts["erase"]["files"]
-    actions = [_action("shard", Digest.parse(subject), _SEALED, at) for subject in facts["withdraw"]["subjects"]]
+    actions = [_action("shard", Digest.parse(subject), _SEALED, at) for subject in facts["plan"]["subjects"]]
     banks = [name for _, name in files if name.startswith("banks/")]
     actions += [_action("bank", Digest.of(name.encode()), _SEALED, at) for name in banks]
     if facts["erase"]["key"]:
         actions.append(_action("key", Digest.of(facts["erase"]["key"].encode()), "key overwritten and unlinked", at))
-    routers = sorted({router for _, _, router, _ in facts["withdraw"]["composites"]})
+    routers = sorted({router for _, _, router, _ in facts["plan"]["composites"]})
     actions += [_action("router", Digest.parse(router), _SEALED, at) for router in routers]
-    composites = sorted({before for _, before, _, _ in facts["withdraw"]["composites"]})
+    composites = sorted({before for _, before, _, _ in facts["plan"]["composites"]})
     actions += [_action("composite", Digest.parse(before), _PLAIN, at) for before in composites]
     return tuple(actions)
 
@@ -54,7 +54,7 @@ def receipt_of(
         party=record.party,
         request=record.request,
         contract=record.contract,
-        subjects=tuple(Digest.parse(subject) for subject in facts["withdraw"]["subjects"]),
+        subjects=tuple(Digest.parse(subject) for subject in facts["plan"]["subjects"]),
         actions=actions,
         composites=tuple(_change(*change[:5]) for change in facts["rebuild"]["composites"]),
         checks=(

@@ -1,5 +1,6 @@
 """A removal: from a party's acknowledged request to a receipt, in steps that are done once and resumed after a crash.
 
+    plan        what is affected, written down before anything is touched: a crash later loses none of it
     withdraw    nothing that contains the shards is assembled, sampled or exported any more; open training is closed
     erase       data key destroyed; weights, bank, routers and composites unlinked; bodies and free pages scrubbed
     rebuild     every affected group's composite from what remains, by the function that built the first
@@ -34,8 +35,9 @@ from severable_trust.bundle import ReceiptBundle
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.instant import format_instant
+from severable_trust.receipt import Receipt
 from severable_trust.removal import ErasureRequest
-from severable_trust.statement import Kind, read_unverified
+from severable_trust.statement import Kind, read_unverified, statement_id
 
 Facts = dict[str, Any]
 
@@ -61,6 +63,7 @@ class Removal:
             return record
         self.removals.set_state(record.request, "in_progress")
         steps: dict[str, Callable[[RemovalRecord, Progress], Facts]] = {
+            "plan": self._plan,
             "withdraw": self._withdraw,
             "erase": self._erase,
             "rebuild": self._rebuild,
@@ -81,41 +84,52 @@ class Removal:
             raise ConflictError(f"facts of step {step} of removal {record.request} are not an object")
         return value
 
-    def _withdraw(self, record: RemovalRecord, _progress: Progress) -> Facts:
+    def _plan(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._subjects(record)
-        for subject in subjects:
-            self.shards.set_state(subject, ShardState.WITHDRAWN)
-        affected = [composite for composite in self._holding(subjects) if composite.state != "erased"]
-        for composite in affected:
-            self.composites.set_state(composite.id, composite.group, "withdrawn")
+        names = self.vault.names(record.party)
+        files = [[record.party, name] for name in names if any(shard.hex in name for shard in subjects)]
+        for compartment in self.building.compartments(subjects):
+            files += [[compartment, name] for name in self.vault.names(compartment)]
+        files += [["composites", name] for name in self.building.files_holding(subjects)]
+        affected = [c for c in self._holding(subjects) if c.state != "erased"]
         return {
             "subjects": [str(subject) for subject in subjects],
             "composites": [[c.group, str(c.id), str(c.router), c.state] for c in affected],
-            "tasks_closed": self.close_tasks(record.party, record.contract),
+            "files": files,
+            "key": self.vault.key_id(record.party),
         }
 
+    def _withdraw(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        subjects = self._planned(record)
+        for subject in subjects:
+            self.shards.set_state(subject, ShardState.WITHDRAWN)
+        for composite in self._holding(subjects):
+            self.composites.set_state(composite.id, composite.group, "withdrawn")
+        return {"tasks_closed": self.close_tasks(record.party, record.contract)}
+
     def _erase(self, record: RemovalRecord, _progress: Progress) -> Facts:
-        subjects = [Digest.parse(text) for text in self.facts(record, "withdraw")["subjects"]]
-        erased: list[list[str]] = []
+        subjects = self._planned(record)
         for subject in subjects:
             for name in (f"shards/{subject.hex}/", bank_file(subject), f"incoming/{subject.hex}/"):
-                erased += [[record.party, file] for file in self.vault.unlink(record.party, name)]
-        key = self._destroy_key(record)
+                self.vault.unlink(record.party, name)
         for compartment in self.building.compartments(subjects):
             self.vault.destroy_key(compartment)
-            erased += [[compartment, file] for file in self.vault.unlink(compartment, "")]
-        erased += [["composites", file] for file in self.building.discard(subjects)]
+            self.vault.unlink(compartment, "")
+        self.building.discard(subjects)
         for composite in self._holding(subjects):
             self.composites.set_state(composite.id, composite.group, "erased")
         for subject in subjects:
             self.logbook.log.erase_body(subject)
             self.shards.set_state(subject, ShardState.ERASED)
+        self._destroy_key(record)
         self.scrub()
-        return {"files": erased, "key": key, "left": self._left(record, subjects)}
+        plan = self.facts(record, "plan")
+        gone = not self.vault.key_id(record.party)
+        return {"files": plan["files"], "key": plan["key"] if gone else "", "left": self._left(record, subjects)}
 
     def _rebuild(self, record: RemovalRecord, progress: Progress) -> Facts:
         changes = []
-        for group, before, router, state in self.facts(record, "withdraw")["composites"]:
+        for group, before, router, state in self.facts(record, "plan")["composites"]:
             if state != "live":
                 continue
             try:
@@ -127,7 +141,7 @@ class Removal:
         return {"composites": changes}
 
     def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
-        facts = {step: self.facts(record, step) for step in ("withdraw", "erase", "rebuild")}
+        facts = {step: self.facts(record, step) for step in ("plan", "erase", "rebuild")}
         receipt = receipt_of(
             record,
             receipt_id=str(uuid.uuid4()),
@@ -136,7 +150,7 @@ class Removal:
             facts=facts,
             actions=erasure_actions(facts),
         )
-        envelope = self.logbook.issue(receipt)
+        envelope = self._issued(record) or self.logbook.issue(receipt)
         bundle = ReceiptBundle(
             receipt=envelope,
             request=Envelope.parse(record.envelope),
@@ -145,7 +159,18 @@ class Removal:
             proof=self.logbook.prove(Kind.RECEIPT, envelope),
         )
         self.removals.set_state(record.request, "fulfilled", bundle.to_bytes())
-        return {"receipt": str(self.logbook.log.statements(Kind.RECEIPT)[-1])}
+        return {"receipt": str(statement_id(envelope))}
+
+    def _issued(self, record: RemovalRecord) -> Envelope | None:
+        """The receipt of this removal, if a crash came after it was logged: there must not be two."""
+        for logged in self.logbook.log.statements(Kind.RECEIPT):
+            envelope = Envelope.parse(self.logbook.log.body(logged))
+            if read_unverified(envelope, Receipt).request == record.request:
+                return envelope
+        return None
+
+    def _planned(self, record: RemovalRecord) -> list[Digest]:
+        return [Digest.parse(text) for text in self.facts(record, "plan")["subjects"]]
 
     def _subjects(self, record: RemovalRecord) -> list[Digest]:
         """The shards that the request names, or all of the party's under the contract."""
@@ -156,12 +181,11 @@ class Removal:
     def _holding(self, subjects: list[Digest]) -> list[CompositeRecord]:
         return [c for c in self.composites.composites(None) if set(c.members) & set(subjects)]
 
-    def _destroy_key(self, record: RemovalRecord) -> str:
+    def _destroy_key(self, record: RemovalRecord) -> None:
         """Destroy the party's data key unless another of its shards still lives under it."""
-        if self.shards.shards(ShardState.LIVE, record.party):
-            return ""
-        self.vault.unlink(record.party, "")
-        return self.vault.destroy_key(record.party)
+        if not self.shards.shards(ShardState.LIVE, record.party):
+            self.vault.unlink(record.party, "")
+            self.vault.destroy_key(record.party)
 
     def _left(self, record: RemovalRecord, subjects: list[Digest]) -> list[str]:
         """Look again: files of the removed shards that are still there. Must be empty."""

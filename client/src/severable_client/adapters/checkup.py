@@ -55,7 +55,7 @@ def _finding(what: str, check: Callable[[Home], str], home: Home) -> Finding:
         return Finding(what, well=False, line=str(error))
 
 
-class _Unwell(Exception):  # noqa: N818
+class _Unwell(Exception):  # noqa: N818  # a finding on its way to its line, not an error of the program
     """What is wrong and what to do."""
 
 

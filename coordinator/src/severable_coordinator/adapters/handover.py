@@ -9,6 +9,7 @@ The importer verifies everything against the exporter's trust root, by the verif
 """
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from severable_coordinator.adapters.handover_out import CLAIM, CONTRACT, RECIPE, ROSTER
@@ -54,7 +55,7 @@ def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -
         admit(claim_bytes, files, _policy(coordinator, claim.value, contract, recipe, roster))
         for name, stream in files.items():
             stream.seek(0)
-            chunks = iter(lambda stream=stream: stream.read(CHUNK_BYTES), b"")  # type: ignore[misc]  # bound per file
+            chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
             coordinator.vault.write(party.id, shard_file(claim.id, name), chunks)
     coordinator.contracts.add_recipe(recipe)
     record = ContractRecord(id=contract.id, party=party.id, envelope=contract_bytes, state=ContractState.ACTIVE)

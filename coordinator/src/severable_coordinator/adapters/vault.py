@@ -96,12 +96,17 @@ class DirectoryVault:
                 directory.rmdir()
         return names
 
+    def key_id(self, party: str) -> str:
+        """See Vault."""
+        path = self._keys / f"{party}.json"
+        return Digest.of(path.read_bytes()).hex[:16] if path.is_file() else ""
+
     def destroy_key(self, party: str) -> str:
         """See Vault. The keyset is overwritten before it is unlinked; a copy-on-write disk may keep the old block."""
         path = self._keys / f"{party}.json"
-        if not path.is_file():
+        key_id = self.key_id(party)
+        if not key_id:
             return ""
-        key_id = Digest.of(path.read_bytes()).hex[:16]
         with path.open("r+b") as stream:
             stream.write(b"\0" * path.stat().st_size)
             stream.flush()

@@ -1,7 +1,7 @@
 """A real gRPC server with mutual TLS for tests: it checks every digest, and breaks a stream when told to."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +28,7 @@ class Service(rpc.ExchangeServicer):
         owner: the key claims must be signed with; None for any test without uploads.
         cut_after: bytes after which the next stream is broken, once.
         answer: what erasure requests get.
+        certify: answers a certificate request.
     """
 
     owner: PublicKey | None = None
@@ -38,6 +39,15 @@ class Service(rpc.ExchangeServicer):
     held: dict[str, bytes] = field(default_factory=dict)
     streams: int = 0
     callers: set[str] = field(default_factory=set)
+    certify: Callable[[bytes], bytes] = bytes
+    renewals: int = 0
+
+    def RenewCertificate(
+        self, request: wire.RenewCertificateRequest, context: grpc.ServicerContext
+    ) -> wire.RenewCertificateReply:
+        self._caller(context)
+        self.renewals += 1
+        return wire.RenewCertificateReply(certificate_pem=self.certify(request.certificate_request_pem))
 
     def ListContracts(
         self, _request: wire.ListContractsRequest, context: grpc.ServicerContext

@@ -8,7 +8,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from severable_coordinator.enrolment import JoinFacts
-from severable_coordinator.errors import ConfigError, ConflictError, RefusedError
+from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError, RefusedError
+from severable_trust.errors import StatementError
+from severable_trust.roster import PartyStatus
 
 
 @pytest.fixture
@@ -96,3 +98,23 @@ def test_every_join_issues_the_next_version_of_the_roster(world: World) -> None:
         world.join(name)
         versions.append(world.coordinator.logbook.roster().value.version)
     assert versions == [1, 2, 3]
+
+
+def test_revoking_issues_a_roster_that_says_so_and_is_done_once(world: World) -> None:
+    world.join("archive")
+    before = world.coordinator.logbook.roster().value.version
+    world.enrolment.revoke("archive")
+    roster = world.coordinator.logbook.roster().value
+    assert roster.version == before + 1
+    assert roster.find("archive").status is PartyStatus.REVOKED
+    with pytest.raises(ConflictError, match="revoked already"):
+        world.enrolment.revoke("archive")
+    with pytest.raises(NotFoundError, match="no party"):
+        world.enrolment.revoke("nobody")
+
+
+def test_a_revoked_partys_certificate_is_not_renewed(world: World) -> None:
+    owner = world.join("archive")
+    world.enrolment.revoke("archive")
+    with pytest.raises(StatementError, match="revoked"):
+        world.enrolment.renew("archive", owner.request_pem())

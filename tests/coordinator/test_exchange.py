@@ -9,7 +9,7 @@ import grpc
 import pytest
 from coordinator.federation import ManualClock, Owner, World, shard_files, terms
 
-from severable_coordinator.adapters.authority import KeyPair, issue_party, issue_server, new_authority
+from severable_coordinator.adapters.authority import KeyPair, issue_party, issue_server, new_authority, party_of
 from severable_coordinator.adapters.exchange_server import (
     EnrolmentService,
     ExchangeService,
@@ -44,7 +44,10 @@ class Served:
             world.enrolment, world.coordinator.trust_root.to_bytes(), self.exchange_address, "127.0.0.1:1"
         )
         exchange = ExchangeService(
-            world.coordinator.contracting, world.coordinator.admission, world.coordinator.requests
+            world.coordinator.contracting,
+            world.coordinator.admission,
+            world.coordinator.requests,
+            world.enrolment,
         )
         self.servers = [
             serve_enrolment(enrolment, self.enrolment_address, world.coordinator.server, self.ca),
@@ -206,3 +209,31 @@ def test_many_calls_at_once_are_all_answered(served: Served) -> None:
             )
         )
     assert states == ["active"] * 32
+
+
+def test_a_party_renews_its_certificate_under_its_own_name_whatever_it_asks(served: Served) -> None:
+    owner = served.world.owners["archive"]
+    request = pb.RenewCertificateRequest(certificate_request_pem=owner.request_pem("clinic"))
+    fresh = served.stub("archive").RenewCertificate(request, timeout=_TIMEOUT_S).certificate_pem
+    assert party_of(fresh) == "archive"
+    served.stub_with(owner.tls_pem(), fresh).ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+
+
+def test_a_garbled_certificate_request_is_not_renewed(served: Served) -> None:
+    error = refused(
+        served.stub("archive").RenewCertificate, pb.RenewCertificateRequest(certificate_request_pem=b"no request")
+    )
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "certificate request" in str(error.details())
+
+
+def test_a_revoked_party_is_refused_at_once_over_its_living_connection(served: Served) -> None:
+    stub = served.stub("archive")
+    stub.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+    served.world.enrolment.revoke("archive")
+    request = pb.RenewCertificateRequest(certificate_request_pem=served.world.owners["archive"].request_pem())
+    for call, message in ((stub.ListContracts, pb.ListContractsRequest()), (stub.RenewCertificate, request)):
+        error = refused(call, message)
+        assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert "revoked" in str(error.details())
+    served.stub("clinic").ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)

@@ -15,6 +15,7 @@ from severable_coordinator.ports import Clock, InviteRecord, PartyRecord, PartyS
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.keys import PublicKey
+from severable_trust.roster import PartyStatus
 
 INVITE_TERM = timedelta(hours=24)
 _PARTY_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
@@ -98,6 +99,34 @@ class Enrolment:
         )
         self.register_node(facts.node_key, invite.party)
         return Joined(party=invite.party, certificate=certificate, roster=self.logbook.issue_roster())
+
+    def renew(self, party: str, request_pem: bytes) -> bytes:
+        """A fresh certificate for a party whose present one has just been checked.
+
+        Args:
+            party: whom the present certificate names, never what the request says.
+            request_pem: a certificate request, PEM; its key is used, its subject ignored.
+
+        Raises:
+            RefusedError: the request cannot be used.
+            StatementError: the party is revoked, or not in the roster.
+        """
+        self.logbook.roster().value.party(party)
+        return self.certify(request_pem, party, self.clock())
+
+    def revoke(self, party: str) -> Envelope:
+        """Refuse a party's keys and certificates from now on; returns the roster that says so. For good.
+
+        Calls over certificates that were issued before are refused too: every call is held against the newest roster.
+
+        Raises:
+            NotFoundError: no such party.
+            ConflictError: it is revoked already.
+        """
+        if self.parties.party(party).status == PartyStatus.REVOKED:
+            raise ConflictError(f"party {party!r} is revoked already")
+        self.parties.revoke_party(party)
+        return self.logbook.issue_roster()
 
 
 def _check(facts: JoinFacts) -> None:

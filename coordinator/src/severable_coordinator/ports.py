@@ -134,6 +134,9 @@ class PartyStore(Protocol):
     def party(self, party_id: str) -> PartyRecord:
         """Return a party. NotFoundError."""
 
+    def revoke_party(self, party_id: str) -> None:
+        """Mark a party as revoked. NotFoundError."""
+
     def parties(self) -> list[PartyRecord]:
         """Every party, by id."""
 

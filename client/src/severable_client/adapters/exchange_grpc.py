@@ -50,6 +50,12 @@ class GrpcExchange:
         """Close the channel."""
         self._channel.close()
 
+    def renew_certificate(self, request_pem: bytes) -> bytes:
+        """Ask for a fresh certificate."""
+        request = wire.RenewCertificateRequest(certificate_request_pem=request_pem)
+        with mapped(self._address):
+            return bytes(self._stub.RenewCertificate(request, timeout=self._timeout_s).certificate_pem)
+
     def contracts(self) -> ContractListing:
         """Fetch everything on offer or signed."""
         with mapped(self._address):

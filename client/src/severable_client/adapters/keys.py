@@ -61,13 +61,27 @@ def make_keys(layout: Layout, party: str) -> PublicHalves:
     write_whole(layout.tls_key, tls_pem, PRIVATE)
     write_whole(layout.node_key, node_pem, PRIVATE)
     write_whole(layout.node_public, f"{node_line}\n".encode("ascii"))
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, party)])
-    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(tls, hashes.SHA256())
     return PublicHalves(
         statement_pem=statement.public_key.pem,
-        certificate_request_pem=request.public_bytes(Encoding.PEM),
+        certificate_request_pem=_request(tls, party),
         node_line=node_line,
     )
+
+
+def certificate_request(layout: Layout, party: str) -> bytes:
+    """Return a request (PEM) for a certificate over the present TLS key, subject CN = party.
+
+    Raises:
+        HomeError: the key is not one.
+        StorageError: the key cannot be read.
+    """
+    try:
+        key = load_pem_private_key(_read(layout.tls_key), password=None)
+    except (ValueError, TypeError) as error:
+        raise HomeError(f"{layout.tls_key} cannot be read: {error}; restore it from a backup") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise HomeError(f"{layout.tls_key} is not a P-256 key; restore it from a backup")
+    return _request(key, party)
 
 
 def read_signer(layout: Layout) -> PemSigner:
@@ -114,6 +128,12 @@ def loose_permissions(layout: Layout) -> tuple[Path, ...]:
     """Return the key files (and their folder) that others than the owner could read, or that are missing."""
     private = [layout.keys, layout.statement_key, layout.tls_key, layout.node_key]
     return tuple(path for path in private if not path.exists() or stat.S_IMODE(path.stat().st_mode) & 0o077)
+
+
+def _request(key: ec.EllipticCurvePrivateKey, party: str) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, party)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    return request.public_bytes(Encoding.PEM)
 
 
 def _read(path: Path) -> bytes:

@@ -1,11 +1,13 @@
-"""Keeps a home in step with the coordinator in the background: contracts' states, and receipts as they come."""
+"""Keeps a home in step with the coordinator: its certificate, contracts' states, and receipts as they come."""
 
 import threading
 from collections.abc import Callable
 
-from severable_client.bootstrap import Home
+from severable_client.adapters import renewal
+from severable_client.adapters.keys import certificate_term
+from severable_client.bootstrap import Home, now
 from severable_client.contracts import refresh
-from severable_client.errors import ClientError, UnreachableError
+from severable_client.errors import ClientError, HomeError, UnreachableError
 from severable_client.removal import fetch_receipt
 
 EVERY_S = 30.0
@@ -17,12 +19,27 @@ def in_step(home: Home, on_problem: Callable[[str], None]) -> None:
 
     Raises:
         ExchangeError: the coordinator cannot be reached, or refuses.
+        HomeError: the certificate has expired.
     """
+    _keep_certificate(home)
     with home.exchange(TIMEOUT_S) as exchange:
         refresh(exchange, home.holdings, on_problem)
         for removal in home.removals.all():
             if removal.acknowledgement and not removal.receipt:
                 fetch_receipt(removal, exchange, home.removals, home.trust_root)
+
+
+def _keep_certificate(home: Home) -> None:
+    at = now()
+    if not renewal.due(home.layout, at):
+        return
+    if at >= (ends := certificate_term(home.layout)[1]):
+        raise HomeError(
+            f"this home's certificate expired at {ends:%Y-%m-%d %H:%M} UTC; send the coordinator a "
+            "`severable-client certificate request` and install what comes back"
+        )
+    with home.exchange(TIMEOUT_S) as exchange:
+        renewal.renew(home.layout, home.config.party, exchange)
 
 
 class Upkeep:

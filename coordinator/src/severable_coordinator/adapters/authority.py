@@ -16,7 +16,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from severable_coordinator.errors import RefusedError
 
 _CA_DAYS = 3650
-_LEAF_DAYS = 90
+_SERVER_DAYS = 90
+_PARTY_DAYS = 14  # short: the owner's daemon renews it after a third of its term
 _SKEW = dt.timedelta(minutes=5)  # a party's clock may lag this much behind ours
 
 
@@ -49,7 +50,13 @@ def issue_server(authority: KeyPair, host: str, now: dt.datetime) -> KeyPair:
     if (own := _general_name(host)) not in names:
         names.append(own)
     certificate = _issue(
-        authority, key.public_key(), common_name=host, names=names, usage=ExtendedKeyUsageOID.SERVER_AUTH, now=now
+        authority,
+        key.public_key(),
+        common_name=host,
+        names=names,
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+        now=now,
+        days=_SERVER_DAYS,
     )
     return KeyPair(certificate, _private_pem(key))
 
@@ -66,7 +73,9 @@ def issue_party(authority: KeyPair, request_pem: bytes, party: str, now: dt.date
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RefusedError("the certificate request's key is not P-256; run `join` again")
     names = [x509.DNSName(f"{party}.party.severable.internal")]
-    return _issue(authority, key, common_name=party, names=names, usage=ExtendedKeyUsageOID.CLIENT_AUTH, now=now)
+    return _issue(
+        authority, key, common_name=party, names=names, usage=ExtendedKeyUsageOID.CLIENT_AUTH, now=now, days=_PARTY_DAYS
+    )
 
 
 def party_of(certificate_pem: bytes) -> str:
@@ -88,13 +97,14 @@ def _issue(
     names: list[x509.GeneralName] | list[x509.DNSName],
     usage: x509.ObjectIdentifier,
     now: dt.datetime,
+    days: int,
 ) -> bytes:
     ca = x509.load_pem_x509_certificate(authority.certificate)
     ca_key = serialization.load_pem_private_key(authority.private_key, None)
     if not isinstance(ca_key, ec.EllipticCurvePrivateKey):
         raise TypeError("the authority's key is not an EC key")
     builder = (
-        _builder(_name(common_name), key, now, _LEAF_DAYS)
+        _builder(_name(common_name), key, now, days)
         .issuer_name(ca.subject)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)

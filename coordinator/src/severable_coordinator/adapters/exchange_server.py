@@ -99,11 +99,22 @@ class EnrolmentService(rpc.EnrolmentServicer):
 class ExchangeService(rpc.ExchangeServicer):
     """Contracts, uploads and erasure requests of the party that the client certificate names."""
 
-    def __init__(self, contracting: Contracting, admission: Admission, requests: Requests) -> None:
+    def __init__(
+        self, contracting: Contracting, admission: Admission, requests: Requests, enrolment: Enrolment
+    ) -> None:
         """Serve the use cases."""
         self._contracting = contracting
         self._admission = admission
         self._requests = requests
+        self._enrolment = enrolment
+
+    @_mapped
+    def RenewCertificate(
+        self, request: pb.RenewCertificateRequest, context: grpc.ServicerContext
+    ) -> pb.RenewCertificateReply:
+        """See the .proto."""
+        certificate = self._enrolment.renew(self._caller(context), request.certificate_request_pem)
+        return pb.RenewCertificateReply(certificate_pem=certificate)
 
     @_mapped
     def ListContracts(self, _request: pb.ListContractsRequest, context: grpc.ServicerContext) -> pb.ListContractsReply:

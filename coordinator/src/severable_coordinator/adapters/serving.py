@@ -77,7 +77,9 @@ def _start_servers(coordinator: Coordinator) -> list[grpc.Server]:
     enrolment = EnrolmentService(
         coordinator.enrolment, coordinator.trust_root.to_bytes(), config.exchange_address, config.fleet_address
     )
-    exchange = ExchangeService(coordinator.contracting, coordinator.admission, coordinator.requests)
+    exchange = ExchangeService(
+        coordinator.contracting, coordinator.admission, coordinator.requests, coordinator.enrolment
+    )
     first = serve_enrolment(enrolment, config.enrolment_address, coordinator.server, ca)
     try:
         return [first, serve_exchange(exchange, config.exchange_address, coordinator.server, ca)]

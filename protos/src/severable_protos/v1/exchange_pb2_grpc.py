@@ -111,6 +111,11 @@ class ExchangeStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.RenewCertificate = channel.unary_unary(
+                '/severable.v1.Exchange/RenewCertificate',
+                request_serializer=severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateReply.FromString,
+                _registered_method=True)
         self.ListContracts = channel.unary_unary(
                 '/severable.v1.Exchange/ListContracts',
                 request_serializer=severable__protos_dot_v1_dot_exchange__pb2.ListContractsRequest.SerializeToString,
@@ -151,6 +156,13 @@ class ExchangeStub:
 class ExchangeServicer:
     """Reached with mutual TLS only: the party is whom the client certificate names, never what a message says.
     """
+
+    def RenewCertificate(self, request, context):
+        """Exchanges a certificate that is still valid for a fresh one, over the key of the request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ListContracts(self, request, context):
         """Missing associated documentation comment in .proto file."""
@@ -198,6 +210,11 @@ class ExchangeServicer:
 
 def add_ExchangeServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateReply.SerializeToString,
+            ),
             'ListContracts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListContracts,
                     request_deserializer=severable__protos_dot_v1_dot_exchange__pb2.ListContractsRequest.FromString,
@@ -244,6 +261,33 @@ def add_ExchangeServicer_to_server(servicer, server):
 class Exchange:
     """Reached with mutual TLS only: the party is whom the client certificate names, never what a message says.
     """
+
+    @staticmethod
+    def RenewCertificate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/severable.v1.Exchange/RenewCertificate',
+            severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateRequest.SerializeToString,
+            severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ListContracts(request,

@@ -66,6 +66,8 @@ class ExchangeStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExchangeAsyncStub: ...
+    RenewCertificate: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.RenewCertificateRequest, _exchange_pb2.RenewCertificateReply]
+    """Exchanges a certificate that is still valid for a fresh one, over the key of the request."""
     ListContracts: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.ListContractsRequest, _exchange_pb2.ListContractsReply]
     SignContract: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.SignContractRequest, _exchange_pb2.SignContractReply]
     RequestErasure: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.RequestErasureRequest, _exchange_pb2.RequestErasureReply]
@@ -80,6 +82,8 @@ class ExchangeAsyncStub(ExchangeStub):
     """Reached with mutual TLS only: the party is whom the client certificate names, never what a message says."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    RenewCertificate: _aio.UnaryUnaryMultiCallable[_exchange_pb2.RenewCertificateRequest, _exchange_pb2.RenewCertificateReply]  # type: ignore[assignment]
+    """Exchanges a certificate that is still valid for a fresh one, over the key of the request."""
     ListContracts: _aio.UnaryUnaryMultiCallable[_exchange_pb2.ListContractsRequest, _exchange_pb2.ListContractsReply]  # type: ignore[assignment]
     SignContract: _aio.UnaryUnaryMultiCallable[_exchange_pb2.SignContractRequest, _exchange_pb2.SignContractReply]  # type: ignore[assignment]
     RequestErasure: _aio.UnaryUnaryMultiCallable[_exchange_pb2.RequestErasureRequest, _exchange_pb2.RequestErasureReply]  # type: ignore[assignment]
@@ -91,6 +95,14 @@ class ExchangeAsyncStub(ExchangeStub):
 
 class ExchangeServicer(metaclass=_abc_1.ABCMeta):
     """Reached with mutual TLS only: the party is whom the client certificate names, never what a message says."""
+
+    @_abc_1.abstractmethod
+    def RenewCertificate(
+        self,
+        request: _exchange_pb2.RenewCertificateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_pb2.RenewCertificateReply, _abc.Awaitable[_exchange_pb2.RenewCertificateReply]]:
+        """Exchanges a certificate that is still valid for a fresh one, over the key of the request."""
 
     @_abc_1.abstractmethod
     def ListContracts(

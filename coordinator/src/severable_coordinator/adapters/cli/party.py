@@ -1,4 +1,4 @@
-"""`party invite` and `party list`."""
+"""`party invite`, `party list` and `party revoke`."""
 
 import base64
 from pathlib import Path
@@ -13,6 +13,8 @@ from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.bootstrap import open_home
 from severable_trust import canonical
 from severable_trust.instant import format_instant
+from severable_trust.roster import Roster
+from severable_trust.statement import open_statement
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -41,6 +43,35 @@ def invite(
     write_private(out, (text + "\n").encode())
     print(f"invite for {name}: {out}, until {expires:%Y-%m-%d %H:%M} UTC")
     print(f"tell {name} this fingerprint by another channel: {fingerprint(coordinator.authority.certificate)}")
+
+
+@app.command(epilog="Example: severable-coordinator party certify hospital-a hospital-a.csr --out hospital-a.crt")
+def certify(
+    name: Annotated[str, typer.Argument(help="The party's id; the request's own subject is ignored.")],
+    request: Annotated[Path, typer.Argument(help="The request that the owner sent (PEM).", exists=True)],
+    out: Annotated[Path, typer.Option(help="Where to write the certificate, to send back to the owner.")],
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Answer an owner's certificate request by hand: when its certificate has expired. Know whom you answer."""
+    certificate = open_home(home).enrolment.renew(name, request.read_bytes()[:65536])
+    write_private(out, certificate)
+    print(f"certificate for {name}: {out}; the owner runs `severable-client certificate install`")
+
+
+@app.command(epilog="Example: severable-coordinator party revoke hospital-a --yes")
+def revoke(
+    name: Annotated[str, typer.Argument(help="The party's id, as `party list` shows it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Refuse a party's keys and certificates from now on, for good: after a lost or stolen key."""
+    coordinator = open_home(home)
+    coordinator.parties.party(name)
+    if not yes:
+        typer.confirm(f"revoke {name} for good? What it signed before stays valid", abort=True)
+    version = open_statement(coordinator.enrolment.revoke(name), Roster, [coordinator.logbook.key]).value.version
+    print(f"{name} is revoked; the roster is now version {version}")
+    print("its contracts and shards stay: end them with `remove`, or invite the party anew under another name")
 
 
 @app.command("list", epilog="Example: severable-coordinator party list --format json")

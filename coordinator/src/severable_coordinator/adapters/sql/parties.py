@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Row, delete, insert, select
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from severable_coordinator.adapters.sql.database import Database
@@ -10,6 +10,7 @@ from severable_coordinator.adapters.sql.tables import invite, party, peer
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
 from severable_coordinator.ports import InviteRecord, PartyRecord
 from severable_trust.keys import PublicKey
+from severable_trust.roster import PartyStatus
 
 
 class SqlPartyStore:
@@ -60,6 +61,12 @@ class SqlPartyStore:
         if row is None:
             raise NotFoundError(f"no party {party_id!r}; `party list` shows who has joined")
         return _party(row)
+
+    def revoke_party(self, party_id: str) -> None:
+        """See PartyStore."""
+        self.party(party_id)
+        with self._database.write() as connection:
+            connection.execute(update(party).where(party.c.id == party_id).values(status=PartyStatus.REVOKED.value))
 
     def parties(self) -> list[PartyRecord]:
         """See PartyStore."""

@@ -12,12 +12,47 @@ from client.samples import Federation
 
 from severable_protos.v1 import exchange_pb2 as wire
 from severable_protos.v1 import exchange_pb2_grpc as rpc
+from severable_trust import merkle
+from severable_trust.checkpoint import Checkpoint
 from severable_trust.envelope import Envelope
 from severable_trust.keys import PublicKey
+from severable_trust.note import LogSigner, sign_note
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Proven, open_statement, statement_id
 
 CHUNK_BYTES = 4096
+
+
+@dataclass
+class Log:
+    """A coordinator's log, its leaves in a list that a test may also tamper with."""
+
+    signer: LogSigner
+    leaves: list[bytes] = field(default_factory=list)
+
+    def _nodes(self) -> dict[tuple[int, int], bytes]:
+        nodes: dict[tuple[int, int], bytes] = {}
+        for place, leaf in enumerate(self.leaves):
+            for level, index, value in merkle.completed_nodes(_Store(nodes), place, merkle.leaf_hash(leaf)):
+                nodes[level, index] = value
+        return nodes
+
+    def note(self) -> str:
+        root = merkle.root(_Store(self._nodes()), len(self.leaves))
+        return sign_note(Checkpoint(self.signer.key.name, len(self.leaves), root).text, self.signer)
+
+    def consistency(self, since: int) -> tuple[bytes, ...]:
+        if not 0 < since < len(self.leaves):
+            return ()
+        return merkle.consistency_proof(_Store(self._nodes()), since, len(self.leaves))
+
+
+@dataclass
+class _Store:
+    nodes: dict[tuple[int, int], bytes]
+
+    def get(self, level: int, index: int) -> bytes:
+        return self.nodes[level, index]
 
 
 @dataclass
@@ -29,6 +64,7 @@ class Service(rpc.ExchangeServicer):
         cut_after: bytes after which the next stream is broken, once.
         answer: what erasure requests get.
         certify: answers a certificate request.
+        log: what GetCheckpoint shows, with `roster`.
     """
 
     owner: PublicKey | None = None
@@ -41,6 +77,8 @@ class Service(rpc.ExchangeServicer):
     callers: set[str] = field(default_factory=set)
     certify: Callable[[bytes], bytes] = bytes
     renewals: int = 0
+    log: Log | None = None
+    roster: bytes = b""
 
     def RenewCertificate(
         self, request: wire.RenewCertificateRequest, context: grpc.ServicerContext
@@ -48,6 +86,14 @@ class Service(rpc.ExchangeServicer):
         self._caller(context)
         self.renewals += 1
         return wire.RenewCertificateReply(certificate_pem=self.certify(request.certificate_request_pem))
+
+    def GetCheckpoint(
+        self, request: wire.GetCheckpointRequest, _context: grpc.ServicerContext
+    ) -> wire.GetCheckpointReply:
+        assert self.log is not None
+        return wire.GetCheckpointReply(
+            note=self.log.note(), consistency=self.log.consistency(request.since), roster=self.roster
+        )
 
     def ListContracts(
         self, _request: wire.ListContractsRequest, context: grpc.ServicerContext

@@ -5,7 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from client.exchange_service import Service, serving
+from client.exchange_service import Log, Service, serving
 from client.samples import Authority, Federation, make_home
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -46,6 +46,7 @@ def test_the_daemon_renews_over_mutual_tls_when_due_and_then_leaves_it(federatio
     service = Service(certify=federation.authority.certify)
     with serving(service, federation) as address:
         home = open_home(make_home(federation, tmp_path, address))
+        service.log, service.roster = Log(federation.log), home.layout.roster.read_bytes()
         set_term(home, federation, days=1)  # began yesterday, ends tomorrow: half is over
         before = certificate_term(home.layout)[1]
         in_step(home, lambda _: None)

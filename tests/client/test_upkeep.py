@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from client.exchange_service import Service, serving
+from client.exchange_service import Log, Service, serving
 from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, make_home
 
 from severable_client.adapters.backlog import ATTEMPTS, Backlog
@@ -48,6 +48,7 @@ def test_a_contract_that_the_coordinator_ended_is_ended_here(federation: Federat
     service = Service()
     with serving(service, federation) as address:
         home = open_home(make_home(federation, tmp_path, address))
+        service.log, service.roster = Log(federation.log), home.layout.roster.read_bytes()
         item = listed(home, federation, "active")
         service.contracts.append(item)
         in_step(home, lambda _: None)

@@ -23,6 +23,8 @@ from severable_protos.v1 import exchange_pb2_grpc as rpc
 from severable_trust.envelope import Envelope
 from severable_trust.removal import Acknowledgement
 from severable_trust.statement import open_statement
+from severable_trust.trust_root import open_roster
+from severable_trust.witness import advance_view
 
 _TIMEOUT_S = 10
 
@@ -237,3 +239,21 @@ def test_a_revoked_party_is_refused_at_once_over_its_living_connection(served: S
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         assert "revoked" in str(error.details())
     served.stub("clinic").ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+
+
+def test_a_party_that_watches_sees_the_log_continue_over_every_call(served: Served) -> None:
+    vkey = served.world.coordinator.trust_root.log_vkey
+    stub, note, since = served.stub("archive"), None, 0
+    for _ in range(4):
+        reply = stub.GetCheckpoint(pb.GetCheckpointRequest(since=since), timeout=_TIMEOUT_S)
+        view = advance_view(note, reply.note, tuple(reply.consistency), vkey)
+        assert view.size > since
+        assert open_roster(reply.roster, served.world.coordinator.trust_root).value.party("archive").id == "archive"
+        note, since = reply.note, view.size
+        served.world.coordinator.logbook.issue_roster()
+
+
+def test_a_checkpoint_is_shown_to_a_party_that_claims_to_have_seen_more(served: Served) -> None:
+    reply = served.stub("archive").GetCheckpoint(pb.GetCheckpointRequest(since=10**9), timeout=_TIMEOUT_S)
+    assert list(reply.consistency) == []
+    assert reply.note

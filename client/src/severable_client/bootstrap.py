@@ -12,7 +12,7 @@ from pathlib import Path
 from severable_client.adapters.config import Config, read_config
 from severable_client.adapters.database import open_database
 from severable_client.adapters.exchange_grpc import TIMEOUT_S, GrpcExchange
-from severable_client.adapters.files import FolderRecipeStore, FolderRemovalStore, storage
+from severable_client.adapters.files import FolderRecipeStore, FolderRemovalStore, FolderViewStore, storage
 from severable_client.adapters.keys import read_public
 from severable_client.adapters.sql import SqlContractStore, SqlJobStore, SqlJournal
 from severable_client.contracts import Holdings, Sides, permitted_apps
@@ -21,6 +21,7 @@ from severable_client.home import Layout
 from severable_client.jobs import MAX_SEED, JobDesk
 from severable_client.ports import ContractStore, JobReport, JobRequest, JobStore, Journal, RecipeStore
 from severable_client.removal import RemovalStore
+from severable_client.witness import Witness
 from severable_trust.errors import TrustError
 from severable_trust.trust_root import TrustRoot
 
@@ -49,6 +50,11 @@ class Home:
             journal=self.journal,
             clock=now,
         )
+
+    @property
+    def witness(self) -> Witness:
+        """This party's watch over the coordinator's log and roster."""
+        return Witness(root=self.trust_root, views=FolderViewStore(self.layout), clock=now)
 
     def exchange(self, timeout_s: float = TIMEOUT_S) -> GrpcExchange:
         """Return the coordinator's exchange; use it in a ``with`` statement.

@@ -18,6 +18,7 @@
     └── ExchangeError                  never raised itself
         ├── UnreachableError           no answer: worth another try
         ├── AnswerError                an answer that makes no sense
+        ├── LogAlarmError              the log or the roster went back, forked or was rewritten; evidence is kept
         └── RefusedByCoordinatorError  an answer, and it is no: another try changes nothing
 """
 
@@ -84,6 +85,10 @@ class UnreachableError(ExchangeError):
 
 class AnswerError(ExchangeError):
     """The coordinator's answer contradicts what was asked or sent."""
+
+
+class LogAlarmError(ExchangeError):
+    """The coordinator's log or roster contradicts what this party saw of it before."""
 
 
 class RefusedByCoordinatorError(ExchangeError):

@@ -4,7 +4,7 @@
 
     config.yaml              what this party is called, where the coordinator is, where the images are
     keys/                    private (folder 0700, files 0600): statement.pem, tls.pem, node; public: *.pub, tls.crt
-    trust/                   ca.pem, trust-root.json, roster.dsse.json
+    trust/                   ca.pem, trust-root.json, roster.dsse.json, checkpoint.txt, alarm-*.txt
     contracts/<hex>.dsse.json, recipes/<hex>.json
     removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
     jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json
@@ -84,6 +84,11 @@ class Layout:
     def roster(self) -> Path:
         """The roster's envelope."""
         return self.trust / "roster.dsse.json"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint of the coordinator's log that this party accepted last, a signed note."""
+        return self.trust / "checkpoint.txt"
 
     @property
     def contracts(self) -> Path:

@@ -273,6 +273,12 @@ class Log(Protocol):
     def prove(self, entry: LogEntry) -> LogProof:
         """Return the proof that an entry is in the log, under the newest checkpoint. NotFoundError."""
 
+    def consistency(self, since: int) -> tuple[str, tuple[bytes, ...]]:
+        """Return the newest signed note, and the proof that it continues the tree of the first `since` entries.
+
+        The proof is empty where there is none: from 0 entries, or from as many as there are, or more.
+        """
+
     def entries(self) -> list[tuple[int, LogEntry, bool]]:
         """Index, entry and whether the body is still held, in order."""
 

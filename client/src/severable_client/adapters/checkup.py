@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from severable_client.adapters.data_folder import count_images
+from severable_client.adapters.files import FolderViewStore
 from severable_client.adapters.keys import certificate_term, loose_permissions
 from severable_client.bootstrap import Home, now
 from severable_client.contracts import FINAL, open_contract
@@ -40,6 +41,7 @@ def examine(home: Home) -> Iterator[Finding]:
         ("certificate", _certificate),
         ("images", _images),
         ("coordinator", _coordinator),
+        ("log", _log),
         ("disk", _disk),
     )
     for what, check in checks:
@@ -64,6 +66,14 @@ def _home(home: Home) -> str:
     if missing:
         raise _Unwell(f"{', '.join(missing)} missing; restore it from a backup or make the folder")
     return f"{home.layout.root} of {home.config.party}"
+
+
+def _log(home: Home) -> str:
+    views = FolderViewStore(home.layout)
+    if alarms := views.alarms():
+        raise _Unwell(f"the coordinator contradicted itself; read {alarms[-1]} and ask the other parties")
+    held = views.checkpoint()
+    return f"last seen with {held.splitlines()[1]} entries, no contradiction" if held else "not seen yet"
 
 
 def _keys(home: Home) -> str:

@@ -10,6 +10,7 @@ from severable_client.adapters.files import storage
 from severable_client.errors import ClientError, ExchangeError
 from severable_client.exchange import ContractItem, ContractListing, FileChunk, ReceiptStatus, Upload, Verdict
 from severable_client.home import Layout
+from severable_client.witness import LogView
 from severable_protos.v1 import exchange_pb2 as wire
 from severable_protos.v1.exchange_pb2_grpc import ExchangeStub
 
@@ -55,6 +56,12 @@ class GrpcExchange:
         request = wire.RenewCertificateRequest(certificate_request_pem=request_pem)
         with mapped(self._address):
             return bytes(self._stub.RenewCertificate(request, timeout=self._timeout_s).certificate_pem)
+
+    def log_view(self, since: int) -> LogView:
+        """Fetch the log's newest checkpoint and the roster."""
+        with mapped(self._address):
+            reply = self._stub.GetCheckpoint(wire.GetCheckpointRequest(since=since), timeout=self._timeout_s)
+        return LogView(note=reply.note, consistency=tuple(reply.consistency), roster=reply.roster)
 
     def contracts(self) -> ContractListing:
         """Fetch everything on offer or signed."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from severable_client.errors import StorageError
+from severable_client.home import Layout
 from severable_client.removal import Removal
 from severable_trust.digest import Digest
 
@@ -72,6 +73,48 @@ class FolderRecipeStore:
         with storage(f"{path} cannot be read"):
             data = path.read_bytes()
         return data if str(Digest.of(data)) == digest else None
+
+
+class FolderViewStore:
+    """This party's own last view of the coordinator's log and roster; evidence against it beside them.
+
+    Args:
+        layout: the home.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+
+    def checkpoint(self) -> str | None:
+        """Return the note accepted last, or None."""
+        path = self._layout.checkpoint
+        with storage(f"{path} cannot be read"):
+            return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def keep_checkpoint(self, note: str) -> None:
+        """Replace it."""
+        write_whole(self._layout.checkpoint, note.encode())
+
+    def roster(self) -> bytes:
+        """Return the roster accepted last."""
+        with storage(f"{self._layout.roster} cannot be read"):
+            return self._layout.roster.read_bytes()
+
+    def keep_roster(self, envelope: bytes) -> None:
+        """Replace it."""
+        write_whole(self._layout.roster, envelope)
+
+    def accuse(self, text: str) -> str:
+        """Keep evidence for good, the same evidence once; returns its path."""
+        data = text.encode()
+        path = self._layout.trust / f"alarm-{Digest.of(data).hex[:16]}.txt"
+        if not path.exists():
+            write_whole(path, data)
+        return str(path)
+
+    def alarms(self) -> tuple[Path, ...]:
+        """Return the files of evidence, if any."""
+        return tuple(sorted(self._layout.trust.glob("alarm-*.txt")))
 
 
 class FolderRemovalStore:

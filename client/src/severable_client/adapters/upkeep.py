@@ -15,14 +15,16 @@ TIMEOUT_S = 10.0
 
 
 def in_step(home: Home, on_problem: Callable[[str], None]) -> None:
-    """Fetch contracts and outstanding receipts once.
+    """Watch the log, fetch contracts and outstanding receipts once.
 
     Raises:
         ExchangeError: the coordinator cannot be reached, or refuses.
+        LogAlarmError: the coordinator's log or roster contradicts what was seen before; nothing else is fetched.
         HomeError: the certificate has expired.
     """
     _keep_certificate(home)
     with home.exchange(TIMEOUT_S) as exchange:
+        home.witness.watch(exchange)  # first: nothing is learned from a coordinator that contradicts itself
         refresh(exchange, home.holdings, on_problem)
         for removal in home.removals.all():
             if removal.acknowledgement and not removal.receipt:

@@ -117,6 +117,15 @@ class ExchangeService(rpc.ExchangeServicer):
         return pb.RenewCertificateReply(certificate_pem=certificate)
 
     @_mapped
+    def GetCheckpoint(self, request: pb.GetCheckpointRequest, context: grpc.ServicerContext) -> pb.GetCheckpointReply:
+        """See the .proto."""
+        self._caller(context)
+        logbook = self._contracting.logbook
+        roster = logbook.roster().envelope.to_bytes()
+        note, consistency = logbook.log.consistency(request.since)
+        return pb.GetCheckpointReply(note=note, consistency=consistency, roster=roster)
+
+    @_mapped
     def ListContracts(self, _request: pb.ListContractsRequest, context: grpc.ServicerContext) -> pb.ListContractsReply:
         """See the .proto."""
         party = self._caller(context)

@@ -116,6 +116,11 @@ class ExchangeStub:
                 request_serializer=severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateRequest.SerializeToString,
                 response_deserializer=severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateReply.FromString,
                 _registered_method=True)
+        self.GetCheckpoint = channel.unary_unary(
+                '/severable.v1.Exchange/GetCheckpoint',
+                request_serializer=severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointRequest.SerializeToString,
+                response_deserializer=severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointReply.FromString,
+                _registered_method=True)
         self.ListContracts = channel.unary_unary(
                 '/severable.v1.Exchange/ListContracts',
                 request_serializer=severable__protos_dot_v1_dot_exchange__pb2.ListContractsRequest.SerializeToString,
@@ -159,6 +164,13 @@ class ExchangeServicer:
 
     def RenewCertificate(self, request, context):
         """Exchanges a certificate that is still valid for a fresh one, over the key of the request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCheckpoint(self, request, context):
+        """The newest checkpoint of the log with the proof that it continues an earlier one, and the newest roster.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -214,6 +226,11 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.RenewCertificate,
                     request_deserializer=severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateRequest.FromString,
                     response_serializer=severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateReply.SerializeToString,
+            ),
+            'GetCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCheckpoint,
+                    request_deserializer=severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointRequest.FromString,
+                    response_serializer=severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointReply.SerializeToString,
             ),
             'ListContracts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListContracts,
@@ -279,6 +296,33 @@ class Exchange:
             '/severable.v1.Exchange/RenewCertificate',
             severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateRequest.SerializeToString,
             severable__protos_dot_v1_dot_exchange__pb2.RenewCertificateReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/severable.v1.Exchange/GetCheckpoint',
+            severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointRequest.SerializeToString,
+            severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -68,6 +68,8 @@ class ExchangeStub:
     def __new__(cls, channel: _aio.Channel) -> ExchangeAsyncStub: ...
     RenewCertificate: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.RenewCertificateRequest, _exchange_pb2.RenewCertificateReply]
     """Exchanges a certificate that is still valid for a fresh one, over the key of the request."""
+    GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.GetCheckpointRequest, _exchange_pb2.GetCheckpointReply]
+    """The newest checkpoint of the log with the proof that it continues an earlier one, and the newest roster."""
     ListContracts: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.ListContractsRequest, _exchange_pb2.ListContractsReply]
     SignContract: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.SignContractRequest, _exchange_pb2.SignContractReply]
     RequestErasure: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.RequestErasureRequest, _exchange_pb2.RequestErasureReply]
@@ -84,6 +86,8 @@ class ExchangeAsyncStub(ExchangeStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     RenewCertificate: _aio.UnaryUnaryMultiCallable[_exchange_pb2.RenewCertificateRequest, _exchange_pb2.RenewCertificateReply]  # type: ignore[assignment]
     """Exchanges a certificate that is still valid for a fresh one, over the key of the request."""
+    GetCheckpoint: _aio.UnaryUnaryMultiCallable[_exchange_pb2.GetCheckpointRequest, _exchange_pb2.GetCheckpointReply]  # type: ignore[assignment]
+    """The newest checkpoint of the log with the proof that it continues an earlier one, and the newest roster."""
     ListContracts: _aio.UnaryUnaryMultiCallable[_exchange_pb2.ListContractsRequest, _exchange_pb2.ListContractsReply]  # type: ignore[assignment]
     SignContract: _aio.UnaryUnaryMultiCallable[_exchange_pb2.SignContractRequest, _exchange_pb2.SignContractReply]  # type: ignore[assignment]
     RequestErasure: _aio.UnaryUnaryMultiCallable[_exchange_pb2.RequestErasureRequest, _exchange_pb2.RequestErasureReply]  # type: ignore[assignment]
@@ -103,6 +107,14 @@ class ExchangeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_pb2.RenewCertificateReply, _abc.Awaitable[_exchange_pb2.RenewCertificateReply]]:
         """Exchanges a certificate that is still valid for a fresh one, over the key of the request."""
+
+    @_abc_1.abstractmethod
+    def GetCheckpoint(
+        self,
+        request: _exchange_pb2.GetCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_pb2.GetCheckpointReply, _abc.Awaitable[_exchange_pb2.GetCheckpointReply]]:
+        """The newest checkpoint of the log with the proof that it continues an earlier one, and the newest roster."""
 
     @_abc_1.abstractmethod
     def ListContracts(

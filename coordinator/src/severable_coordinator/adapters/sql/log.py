@@ -68,6 +68,14 @@ class SqlLog:
             path = merkle.inclusion_proof(_Nodes(connection), row.place, newest.size)
         return LogProof(index=row.place, hashes=path, checkpoint=note)
 
+    def consistency(self, since: int) -> tuple[str, tuple[bytes, ...]]:
+        """See Log."""
+        with self._database.read() as connection:
+            newest, note = self._newest(connection)
+            if not 0 < since < newest.size:
+                return note, ()
+            return note, merkle.consistency_proof(_Nodes(connection), since, newest.size)
+
     def entries(self) -> list[tuple[int, LogEntry, bool]]:
         """See Log."""
         query = select(log_entry, body.c.statement.label("held")).order_by(log_entry.c.place)

@@ -52,7 +52,7 @@ class Federation:
 
     def _join(self, owner: str) -> None:
         invite = self.root / f"{owner}.invite"
-        self._coordinate("party", "invite", owner, "--out", str(invite))
+        self._coordinate("party", "invite", owner, "--approved", "--out", str(invite))
         self._own(owner, "join", str(invite), "--data", str(self.owners[owner]))
         invite.unlink()
         self.processes.launch(owner, "severable-client", "up", "--home", str(self.home(owner)))

@@ -65,6 +65,7 @@ class Service(rpc.ExchangeServicer):
         answer: what erasure requests get.
         certify: answers a certificate request.
         log: what GetCheckpoint shows, with `roster`.
+        rotated: answers the statement of a new key with a roster.
     """
 
     owner: PublicKey | None = None
@@ -79,6 +80,10 @@ class Service(rpc.ExchangeServicer):
     renewals: int = 0
     log: Log | None = None
     roster: bytes = b""
+    cosigned: list[str] = field(default_factory=list)
+    refuse_cosignature: str = ""
+    rotated: Callable[[bytes], bytes] = bytes
+    rotations: list[bytes] = field(default_factory=list)
 
     def RenewCertificate(
         self, request: wire.RenewCertificateRequest, context: grpc.ServicerContext
@@ -94,6 +99,18 @@ class Service(rpc.ExchangeServicer):
         return wire.GetCheckpointReply(
             note=self.log.note(), consistency=self.log.consistency(request.since), roster=self.roster
         )
+
+    def CosignCheckpoint(
+        self, request: wire.CosignCheckpointRequest, context: grpc.ServicerContext
+    ) -> wire.CosignCheckpointReply:
+        if self.refuse_cosignature:
+            self._abort(context, grpc.StatusCode.PERMISSION_DENIED, self.refuse_cosignature)
+        self.cosigned.append(request.note)
+        return wire.CosignCheckpointReply()
+
+    def RotateKey(self, request: wire.RotateKeyRequest, _context: grpc.ServicerContext) -> wire.RotateKeyReply:
+        self.rotations.append(request.envelope)
+        return wire.RotateKeyReply(roster=self.rotated(request.envelope))
 
     def ListContracts(
         self, _request: wire.ListContractsRequest, context: grpc.ServicerContext

@@ -167,13 +167,14 @@ class Federation:
     def signed(self, contract: Contract | None = None) -> Envelope:
         return self.offer(contract).countersigned(self.owner)
 
-    def roster(self, statement_key: PublicKey, node_key: str = "") -> Envelope:
+    def roster(self, statement_key: PublicKey, node_key: str = "", witness: str = "") -> Envelope:
         entry = RosterParty(
             id=PARTY,
             legal_name="Owner A",
             statement_key=statement_key,
             node_key=node_key,
             status=PartyStatus.ACTIVE,
+            witness=witness,
         )
         roster = Roster(
             version=1,
@@ -227,14 +228,14 @@ class MemoryEnrolment:
         self._changes = changes
         self.applications: list[Application] = []
 
-    def join(self, application: Application) -> Membership:
+    def join(self, application: Application) -> Membership | None:
         self.applications.append(application)
         key = PublicKey.from_pem(application.statement_key_pem)
         membership = Membership(
             party=PARTY,
             certificate_pem=self._federation.authority.certify(application.certificate_request_pem),
             trust_root=self._federation.trust_root.to_bytes(),
-            roster=self._federation.roster(key, application.node_key).to_bytes(),
+            roster=self._federation.roster(key, application.node_key, application.witness_key).to_bytes(),
             exchange_address=self._exchange,
             fleet_address="127.0.0.1:7003",
         )

@@ -113,7 +113,7 @@ def test_a_server_under_another_authority_is_not_talked_to(layout: Layout) -> No
 
 def test_enrolment_without_a_service_there_is_refused_or_unreachable_in_one_line(federation: Federation) -> None:
     application = Application(
-        token="ab" * 32, certificate_request_pem=b"", statement_key_pem="", node_key="", legal_name="x"
+        token="ab" * 32, certificate_request_pem=b"", statement_key_pem="", node_key="", legal_name="x", witness_key=""
     )
     with pytest.raises(UnreachableError, match="does not answer"):
         GrpcEnrolment("127.0.0.1:9", federation.authority.pem).join(application)

@@ -1,5 +1,6 @@
 """Joining makes a whole home or none."""
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,17 @@ from client.samples import NOON, Federation, MemoryEnrolment, make_home, write_i
 
 from severable_client.adapters.config import read_config
 from severable_client.adapters.founding import join
-from severable_client.adapters.keys import loose_permissions
+from severable_client.adapters.keys import PublicHalves, loose_permissions
 from severable_client.bootstrap import open_home
-from severable_client.errors import AnswerError, ClientError, DataFolderError, HomeError, InviteError, UnreachableError
+from severable_client.errors import (
+    AnswerError,
+    ClientError,
+    DataFolderError,
+    HomeError,
+    InviteError,
+    NotApprovedError,
+    UnreachableError,
+)
 from severable_client.exchange import Application, Enrolment, Membership
 from severable_client.home import Layout
 from severable_client.invite import Invite
@@ -110,10 +119,53 @@ def silent(_invite: Invite) -> Enrolment:
     return Silent()
 
 
-def test_an_unreachable_coordinator_leaves_nothing_behind(federation: Federation, tmp_path: Path) -> None:
+def test_after_a_lost_answer_the_same_command_goes_on_with_the_same_keys(
+    federation: Federation, tmp_path: Path
+) -> None:
+    wishes, enrolment = wishes_in(tmp_path), MemoryEnrolment(federation)
     with pytest.raises(UnreachableError):
-        join(federation.invite(), wishes_in(tmp_path), silent, NOON)
-    assert {path.name for path in tmp_path.iterdir()} == {"images"}
+        join(federation.invite(), wishes, silent, NOON)
+    assert not wishes.home.exists()
+    (kept,) = [path for path in tmp_path.iterdir() if path.name != "images"]
+    key = (kept / "keys/statement.pem").read_bytes()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    join(federation.invite(), wishes, lambda _: enrolment, NOON)
+    assert (wishes.home / "keys/statement.pem").read_bytes() == key
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "home"}
+
+
+class Undecided(MemoryEnrolment):
+    """Approves at the third asking."""
+
+    def join(self, application: Application) -> Membership | None:
+        membership = super().join(application)
+        return membership if len(self.applications) >= 3 else None
+
+
+def test_an_owner_waits_for_approval_and_asks_with_the_very_same_words(federation: Federation, tmp_path: Path) -> None:
+    enrolment, told = Undecided(federation), list[PublicHalves]()
+
+    def pause(halves: PublicHalves) -> bool:
+        told.append(halves)
+        return True
+
+    join(federation.invite(), wishes_in(tmp_path), lambda _: enrolment, NOON, pause)
+    assert len(told) == 2
+    assert len(set(enrolment.applications)) == 1
+    assert {halves.statement_pem for halves in told} == {enrolment.applications[0].statement_key_pem}
+
+
+def test_an_owner_that_stops_waiting_goes_on_later_even_after_the_invites_expiry(
+    federation: Federation, tmp_path: Path
+) -> None:
+    enrolment, wishes = Undecided(federation), wishes_in(tmp_path)
+    invite = federation.invite(expires="2026-06-01T12:00:01Z")
+    for _ in range(2):
+        with pytest.raises(NotApprovedError, match="run the same command again"):
+            join(invite, wishes, lambda _: enrolment, NOON)
+        assert not wishes.home.exists()
+    join(invite, wishes, lambda _: enrolment, NOON.replace(day=5))
+    assert len(set(enrolment.applications)) == 1
 
 
 def refused_before_asking(federation: Federation, wishes: Wishes, error: type[ClientError], says: str) -> None:

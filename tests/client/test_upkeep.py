@@ -8,13 +8,14 @@ from client.exchange_service import Log, Service, serving
 from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, make_home
 
 from severable_client.adapters.backlog import ATTEMPTS, Backlog
-from severable_client.adapters.keys import read_signer
+from severable_client.adapters.keys import read_signer, read_witness
 from severable_client.adapters.leftovers import Leftovers
 from severable_client.adapters.upkeep import Upkeep, in_step
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.ports import ContractRecord, Job, JobReport, JobRequest, JobState
 from severable_protos.v1 import exchange_pb2 as wire
 from severable_trust.contract import ContractState
+from severable_trust.note import open_checkpoint
 from severable_trust.statement import sign_statement, statement_id
 
 
@@ -72,3 +73,30 @@ def test_an_unreachable_coordinator_is_told_once(federation: Federation, tmp_pat
     upkeep.stop()
     assert "does not answer" in said[0]
     assert len(said) == 1
+
+
+def test_the_daemon_cosigns_each_checkpoint_once_under_its_own_key(federation: Federation, tmp_path: Path) -> None:
+    service = Service()
+    with serving(service, federation) as address:
+        home = open_home(make_home(federation, tmp_path, address))
+        log = service.log = Log(federation.log, [b"a"])
+        service.roster = home.layout.roster.read_bytes()
+        in_step(home, lambda _: None)
+        in_step(home, lambda _: None)
+        log.leaves.append(b"b")
+        in_step(home, lambda _: None)
+    witness = read_witness(home.layout, home.config.party).vkey
+    sizes = [open_checkpoint(note, federation.log.vkey, [witness]).size for note in service.cosigned]
+    assert sizes == [1, 2]
+
+
+def test_a_cosignature_that_is_not_taken_is_told_and_holds_nothing_up(federation: Federation, tmp_path: Path) -> None:
+    service, told = Service(refuse_cosignature="no witness key"), list[str]()
+    with serving(service, federation) as address:
+        home = open_home(make_home(federation, tmp_path, address))
+        service.log, service.roster = Log(federation.log, [b"a"]), home.layout.roster.read_bytes()
+        item = listed(home, federation, "active")
+        service.contracts.append(item)
+        in_step(home, told.append)
+    assert ["no witness key" in line for line in told] == [True]
+    assert home.contracts.get(item.id) is not None

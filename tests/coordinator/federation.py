@@ -20,8 +20,10 @@ from severable_coordinator.admission import Verdict
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.config import Config, Layout, Ports
 from severable_coordinator.contracting import Terms
-from severable_coordinator.enrolment import Enrolment, JoinFacts
+from severable_coordinator.enrolment import Enrolment, Joined
+from severable_coordinator.membership import JoinFacts
 from severable_coordinator.ports import RecipeRecord
+from severable_coordinator.standing import Standing
 from severable_diffusion import network
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import Trainer
@@ -29,6 +31,7 @@ from severable_trust.contract import Action
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.envelope import Envelope
 from severable_trust.keys import PemSigner
+from severable_trust.note import KeyType, LogSigner
 from severable_trust.removal import ErasureRequest
 from severable_trust.shard import GateReport, ShardClaim
 from severable_trust.statement import sign_statement, statement_id
@@ -69,12 +72,19 @@ class Owner:
     signer: PemSigner
     tls_key: ec.EllipticCurvePrivateKey
     node_key: str
+    witness: LogSigner
 
     @classmethod
     def make(cls, name: str) -> "Owner":
         node = ec.generate_private_key(ec.SECP384R1()).public_key()
         line = node.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        return cls(name, PemSigner.generate(), ec.generate_private_key(ec.SECP256R1()), line.decode())
+        return cls(
+            name,
+            PemSigner.generate(),
+            ec.generate_private_key(ec.SECP256R1()),
+            line.decode(),
+            LogSigner.generate(name, KeyType.COSIGNATURE),
+        )
 
     def request_pem(self, common_name: str | None = None) -> bytes:
         """A certificate request; its subject is what the coordinator must ignore."""
@@ -125,6 +135,17 @@ class World:
         return Coordinator(opened.layout, opened.config, self.clock)
 
     @property
+    def standing(self) -> Standing:
+        """Standing over the same dictionary in the place of Flower."""
+
+        def unregister(node_key: str) -> None:
+            for party in [party for party, known in self.nodes.items() if known == node_key]:
+                del self.nodes[party]
+
+        real = self.coordinator
+        return Standing(parties=real.parties, logbook=real.logbook, unregister_node=unregister)
+
+    @property
     def enrolment(self) -> Enrolment:
         """Enrolment whose Flower registry is a dictionary: SuperLink itself is tested in tests/integration."""
         real = self.coordinator.enrolment
@@ -143,8 +164,9 @@ class World:
     def join(self, name: str) -> Owner:
         """Invite an owner and let it in."""
         owner = Owner.make(name)
-        token, _ = self.enrolment.invite(name)
+        token, _ = self.enrolment.invite(name, approved=True)
         joined = self.enrolment.join(token, self.facts(owner))
+        assert isinstance(joined, Joined)
         self.owners[name], self.certificates[name] = owner, joined.certificate
         return owner
 
@@ -154,6 +176,7 @@ class World:
             statement_key=owner.signer.public_key,
             node_key=owner.node_key,
             legal_name=owner.id,
+            witness=owner.witness.vkey,
         )
 
     def agree(self, name: str, **changes: object) -> Digest:

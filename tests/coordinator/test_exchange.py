@@ -21,8 +21,11 @@ from severable_coordinator.errors import BusyError
 from severable_protos.v1 import exchange_pb2 as pb
 from severable_protos.v1 import exchange_pb2_grpc as rpc
 from severable_trust.envelope import Envelope
+from severable_trust.keys import PemSigner
+from severable_trust.note import cosign
 from severable_trust.removal import Acknowledgement
-from severable_trust.statement import open_statement
+from severable_trust.rotation import KeyRotation
+from severable_trust.statement import open_statement, sign_statement
 from severable_trust.trust_root import open_roster
 from severable_trust.witness import advance_view
 
@@ -50,6 +53,7 @@ class Served:
             world.coordinator.admission,
             world.coordinator.requests,
             world.enrolment,
+            world.standing,
         )
         self.servers = [
             serve_enrolment(enrolment, self.enrolment_address, world.coordinator.server, self.ca),
@@ -84,7 +88,7 @@ def refused(call: object, *arguments: object) -> grpc.RpcError:
 
 
 def test_joining_over_tls_gives_a_certificate_that_the_exchange_accepts(served: Served) -> None:
-    token, _ = served.world.enrolment.invite("agency")
+    token, _ = served.world.enrolment.invite("agency", approved=True)
     owner = Owner.make("agency")
     stub = rpc.EnrolmentStub(grpc.secure_channel(served.enrolment_address, grpc.ssl_channel_credentials(served.ca)))
     request = pb.JoinRequest(
@@ -99,6 +103,8 @@ def test_joining_over_tls_gives_a_certificate_that_the_exchange_accepts(served: 
     assert reply.exchange_address == served.exchange_address
     exchange = served.stub_with(owner.tls_pem(), reply.certificate_pem)
     assert list(exchange.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S).contracts) == []
+    assert stub.Join(request, timeout=_TIMEOUT_S).certificate_pem == reply.certificate_pem
+    request.statement_key_pem = Owner.make("agency").signer.public_key.pem
     error = refused(stub.Join, request)
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "used already" in str(error.details())
@@ -232,7 +238,7 @@ def test_a_garbled_certificate_request_is_not_renewed(served: Served) -> None:
 def test_a_revoked_party_is_refused_at_once_over_its_living_connection(served: Served) -> None:
     stub = served.stub("archive")
     stub.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
-    served.world.enrolment.revoke("archive")
+    served.world.standing.revoke("archive")
     request = pb.RenewCertificateRequest(certificate_request_pem=served.world.owners["archive"].request_pem())
     for call, message in ((stub.ListContracts, pb.ListContractsRequest()), (stub.RenewCertificate, request)):
         error = refused(call, message)
@@ -257,3 +263,23 @@ def test_a_checkpoint_is_shown_to_a_party_that_claims_to_have_seen_more(served: 
     reply = served.stub("archive").GetCheckpoint(pb.GetCheckpointRequest(since=10**9), timeout=_TIMEOUT_S)
     assert list(reply.consistency) == []
     assert reply.note
+
+
+def test_a_party_leaves_its_cosignature_and_rotates_its_key_over_the_wire(served: Served) -> None:
+    owner, coordinator, stub = served.world.owners["archive"], served.world.coordinator, served.stub("archive")
+    shown = stub.GetCheckpoint(pb.GetCheckpointRequest(), timeout=_TIMEOUT_S).note
+    cosigned = cosign(shown, owner.witness, served.world.clock())
+    stub.CosignCheckpoint(pb.CosignCheckpointRequest(note=cosigned), timeout=_TIMEOUT_S)
+    assert coordinator.log.checkpoint_of(coordinator.log.checkpoint()[0].size) == cosigned
+    upcoming = PemSigner.generate()
+    rotation = KeyRotation(
+        party="archive", previous=owner.signer.public_key, next=upcoming.public_key, issued=served.world.clock()
+    )
+    envelope = sign_statement(rotation, owner.signer, upcoming).to_bytes()
+    error = refused(served.stub("clinic").RotateKey, pb.RotateKeyRequest(envelope=envelope))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    roster = stub.RotateKey(pb.RotateKeyRequest(envelope=envelope), timeout=_TIMEOUT_S).roster
+    assert open_roster(roster, coordinator.trust_root).value.party("archive").statement_key == upcoming.public_key
+    error = refused(served.stub("clinic").CosignCheckpoint, pb.CosignCheckpointRequest(note=cosigned))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "not carry a cosignature by clinic" in str(error.details())

@@ -16,10 +16,13 @@ from severable_coordinator.adapters.sql.shards import SqlShardStore
 from severable_coordinator.adapters.vault import DirectoryVault
 from severable_coordinator.errors import NotFoundError, RefusedError, StorageError
 from severable_coordinator.ports import ShardState
-from severable_trust.bundle import verify_receipt
+from severable_trust.bundle import VerifiedReceipt, verify_receipt
 from severable_trust.digest import Digest
 from severable_trust.errors import SignatureError
-from severable_trust.statement import Kind
+from severable_trust.keys import PemSigner
+from severable_trust.note import cosign
+from severable_trust.rotation import KeyRotation
+from severable_trust.statement import Kind, sign_statement
 
 PARTIES = ("archive", "clinic", "agency")
 
@@ -216,6 +219,37 @@ def test_a_group_that_nobody_is_left_for_loses_its_composite(world: World) -> No
     bundle = run(world, request_removal(world, "agency"))
     changes = verify_receipt(bundle, world.coordinator.trust_root).receipt.value.composites
     assert [(change.status, change.after) for change in changes] == [("retired", None)]
+
+
+def test_a_receipt_gains_the_cosignatures_that_parties_leave_after_it_was_issued(world: World) -> None:
+    shipped(world)
+    request = request_removal(world, "agency")
+    run(world, request)
+    root = world.coordinator.trust_root
+
+    def fetched() -> VerifiedReceipt:
+        return verify_receipt(world.coordinator.requests.receipt(world.coordinator.removals.removal(request)), root)
+
+    assert fetched().cosigners == ()
+    note = world.coordinator.log.checkpoint()[1]
+    for name in ("archive", "clinic"):
+        world.standing.cosign(name, cosign(note, world.owners[name].witness, world.clock()))
+    world.coordinator.logbook.issue_roster()  # the log goes on; the better vouched checkpoint is kept to
+    assert [name for name, _ in fetched().cosigners] == ["archive", "clinic"]
+
+
+def test_a_receipt_still_verifies_after_the_party_rotated_its_key(world: World) -> None:
+    shipped(world)
+    request = request_removal(world, "agency")
+    run(world, request)
+    owner, upcoming = world.owners["agency"], PemSigner.generate()
+    rotation = KeyRotation(
+        party="agency", previous=owner.signer.public_key, next=upcoming.public_key, issued=world.clock()
+    )
+    world.standing.rotate("agency", sign_statement(rotation, owner.signer, upcoming))
+    bundle = world.coordinator.requests.receipt(world.coordinator.removals.removal(request))
+    verified = verify_receipt(bundle, world.coordinator.trust_root)
+    assert verified.roster.value.party("agency").former_keys == (owner.signer.public_key,)
 
 
 def test_the_same_request_twice_gets_the_same_acknowledgement(world: World) -> None:

@@ -21,11 +21,10 @@ from severable_coordinator.adapters.sql.shards import SqlShardStore, SqlUploadSt
 from severable_coordinator.adapters.sql.tasks import SqlTaskStore
 from severable_coordinator.dispatch import JobReport, JobState, Task
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
+from severable_coordinator.membership import InviteRecord, PartyRecord
 from severable_coordinator.ports import (
     CompositeRecord,
     ContractRecord,
-    InviteRecord,
-    PartyRecord,
     RemovalRecord,
     ShardRecord,
     ShardState,

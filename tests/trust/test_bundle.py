@@ -161,7 +161,7 @@ def test_a_contract_between_others_than_its_signers_is_refused(federation: Feder
     for contract, why in (
         (replace(usual, assigner=replace(usual.assigner, id="bob")), "contract's assigner is bob"),
         (replace(usual, assignee=replace(usual.assignee, id="other")), "contract's assignee is other"),
-        (replace(usual, assigner=replace(usual.assigner, key_id=keys.bob.public_key.key_id)), "contract's signers"),
+        (replace(usual, assigner=replace(usual.assigner, key_id=keys.bob.public_key.key_id)), "exactly the two sides"),
     ):
         agreed = prove(contract, keys.alice, keys.coordinator)
         request = prove(make_request(agreed.id, federation.claim.id), keys.alice)
@@ -211,3 +211,31 @@ def check_receipt_refused(federation: Federation, value: Receipt, why: str, **pa
     """A receipt that the coordinator did sign and log, and that is refused for what it says."""
     receipt = sign_statement(value, federation.keys.coordinator)
     check_refused(federation, StatementError, why, proof=federation.proof(receipt), receipt=receipt, **parts)
+
+
+def cosigned_bundle(federation: Federation, *witnesses: LogSigner) -> ReceiptBundle:
+    """The receipt's bundle, its roster naming alice's witness key, its checkpoint cosigned by these."""
+    roster = federation.roster.value
+    alice, bob = roster.parties
+    named = replace(roster, parties=(replace(alice, witness=witnesses[0].vkey), bob))
+    note = federation.proof().checkpoint
+    for witness in witnesses:
+        note = cosign(note, witness, NOON)
+    return replace(
+        federation.bundle(),
+        roster=sign_statement(named, federation.keys.coordinator),
+        proof=replace(federation.proof(), checkpoint=note),
+    )
+
+
+def test_a_party_of_the_roster_may_cosign_and_is_named(federation: Federation) -> None:
+    witness = LogSigner.generate("alice", KeyType.COSIGNATURE)
+    verified = verify_receipt(cosigned_bundle(federation, witness).to_bytes(), federation.root)
+    assert verified.cosigners == (("alice", NOON),)
+
+
+def test_a_cosignature_by_a_key_that_the_roster_does_not_name_refuses_the_receipt(federation: Federation) -> None:
+    witnesses = [LogSigner.generate(name, KeyType.COSIGNATURE) for name in ("alice", "alice", "mallory")]
+    for stranger in witnesses[1:]:
+        with pytest.raises(SignatureError, match="unknown key"):
+            verify_receipt(cosigned_bundle(federation, witnesses[0], stranger).to_bytes(), federation.root)

@@ -5,6 +5,8 @@ import pytest
 from trust.samples import Keys, make_roster
 
 from severable_trust.errors import StatementError
+from severable_trust.keys import PemSigner
+from severable_trust.note import KeyType, LogSigner
 from severable_trust.roster import PartyStatus, Roster, RosterParty
 
 
@@ -77,3 +79,23 @@ def test_a_status_may_be_given_as_its_text(keys: Keys) -> None:
     key = keys.bob.public_key
     party = RosterParty(id="bob", legal_name="Bob", statement_key=key, node_key="", status="revoked")  # type: ignore[arg-type]  # as text
     assert party.status is PartyStatus.REVOKED
+
+
+def test_a_former_key_is_nobody_elses_and_a_witness_key_the_partys_own(keys: Keys) -> None:
+    roster = make_roster(keys)
+    witness = LogSigner.generate("bob", KeyType.COSIGNATURE).vkey
+    rotated = altered(roster, former_keys=(PemSigner.generate().public_key,), witness=witness)
+    assert rotated.witnesses == (witness,)
+    assert rotated.party("bob").keys[0] == keys.bob.public_key
+    refused: list[dict[str, object]] = [
+        {"former_keys": (keys.alice.public_key,)},
+        {"former_keys": (keys.bob.public_key,)},
+        {"former_keys": (keys.coordinator.public_key,)},
+    ]
+    for fields in refused:
+        with pytest.raises(StatementError, match="twice"):
+            altered(roster, **fields)
+    log_key, others = LogSigner.generate("bob").vkey, LogSigner.generate("alice", KeyType.COSIGNATURE).vkey
+    for vkey in ("garbage", log_key, others):
+        with pytest.raises(StatementError, match="witness key of bob"):
+            altered(roster, witness=vkey)

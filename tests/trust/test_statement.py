@@ -11,6 +11,7 @@ from severable_trust.envelope import Envelope, sign
 from severable_trust.errors import MalformedError, SignatureError, StatementError
 from severable_trust.removal import Acknowledgement, ErasureRequest
 from severable_trust.roster import Roster
+from severable_trust.rotation import KeyRotation
 from severable_trust.statement import (
     PAYLOAD_TYPE,
     Kind,
@@ -21,12 +22,14 @@ from severable_trust.statement import (
     statement_id,
 )
 
-SAMPLES = range(7)
+SAMPLES = range(8)
 
 
 def sample(federation: Federation, number: int) -> Predicate:
     acknowledgement = Acknowledgement(request=federation.request.id, received=NOON, expected_completion=at(20))
-    return (*federation.statements(), acknowledgement)[number]
+    keys = federation.keys
+    rotation = KeyRotation(party="alice", previous=keys.alice.public_key, next=keys.bob.public_key, issued=NOON)
+    return (*federation.statements(), acknowledgement, rotation)[number]
 
 
 @pytest.mark.parametrize("number", SAMPLES)

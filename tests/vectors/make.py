@@ -20,6 +20,7 @@ from severable_trust.keys import PublicKey
 from severable_trust.merkle import consistency_proof, inclusion_proof, root
 from severable_trust.note import KeyType, LogSigner, cosign
 from severable_trust.removal import Acknowledgement
+from severable_trust.rotation import KeyRotation
 from severable_trust.statement import sign_statement, statement_id
 
 HERE = Path(__file__).parent
@@ -52,8 +53,11 @@ def federation() -> Federation:
 def statements(made: Federation) -> list[dict[str, Any]]:
     """Every kind of statement: its predicate, the payload that is signed, its id, and an envelope."""
     acknowledgement = Acknowledgement(request=made.request.id, received=NOON, expected_completion=at(20))
+    rotation = KeyRotation(
+        party="alice", previous=made.keys.alice.public_key, next=FixedSigner(1004).public_key, issued=NOON
+    )
     found = []
-    for value in (*made.statements(), acknowledgement):
+    for value in (*made.statements(), acknowledgement, rotation):
         envelope = sign_statement(value, made.keys.coordinator)
         found.append(
             {

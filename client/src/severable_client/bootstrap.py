@@ -13,7 +13,7 @@ from severable_client.adapters.config import Config, read_config
 from severable_client.adapters.database import open_database
 from severable_client.adapters.exchange_grpc import TIMEOUT_S, GrpcExchange
 from severable_client.adapters.files import FolderRecipeStore, FolderRemovalStore, FolderViewStore, storage
-from severable_client.adapters.keys import read_public
+from severable_client.adapters.keys import read_former, read_public
 from severable_client.adapters.sql import SqlContractStore, SqlJobStore, SqlJournal
 from severable_client.contracts import Holdings, Sides, permitted_apps
 from severable_client.errors import HomeError
@@ -91,7 +91,12 @@ def open_home(path: Path) -> Home:
         layout=layout,
         config=config,
         trust_root=root,
-        sides=Sides(party=config.party, own=read_public(layout), coordinator=root.coordinator_key),
+        sides=Sides(
+            party=config.party,
+            own=read_public(layout),
+            coordinator=root.coordinator_key,
+            former=read_former(layout),
+        ),
         contracts=SqlContractStore(engine, layout.contracts),
         recipes=FolderRecipeStore(layout.recipes),
         jobs=SqlJobStore(engine),

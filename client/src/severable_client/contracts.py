@@ -29,6 +29,11 @@ class Sides:
     party: str
     own: PublicKey
     coordinator: PublicKey
+    former: tuple[PublicKey, ...] = ()  # keys that this party rotated away from; its older contracts carry them
+
+    def signed(self, proven: Proven[Contract]) -> bool:
+        """Whether the contract carries the signature of this party under the key that it is made out to."""
+        return proven.value.assigner.key_id in proven.signers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +62,14 @@ def open_contract(envelope: bytes | Envelope, sides: Sides) -> Proven[Contract]:
         ContractProblemError: not signed by the coordinator, by somebody else too, or made out to another party or key.
     """
     try:
-        proven = open_statement(envelope, Contract, [sides.coordinator, sides.own])
+        proven = open_statement(envelope, Contract, [sides.coordinator, sides.own, *sides.former])
     except TrustError as error:
         raise ContractProblemError(f"the contract's envelope does not hold: {error}") from error
     contract = proven.value
     if sides.coordinator.key_id not in proven.signers:
         raise ContractProblemError(f"contract {contract.uid} is not signed by the coordinator")
-    if contract.assigner.id != sides.party or contract.assigner.key_id != sides.own.key_id:
+    keys = {key.key_id for key in (sides.own, *sides.former)}
+    if contract.assigner.id != sides.party or contract.assigner.key_id not in keys:
         raise ContractProblemError(
             f"contract {contract.uid} is made out to {contract.assigner.id}, not to this party and key"
         )
@@ -88,7 +94,7 @@ def permit(
     """
     record = find(contract_id, store)
     proven = open_contract(record.envelope, sides)
-    if sides.own.key_id not in proven.signers:
+    if not sides.signed(proven):
         raise ContractProblemError(
             f"contract {proven.value.uid} is not signed by this party; run `severable-client contract review`"
         )
@@ -145,11 +151,11 @@ def receive(item: ContractItem, holdings: Holdings) -> ContractRecord:
         raise ContractProblemError(f"contract {item.id[:80]!r} is listed under another id than its own, {proven.id}")
     _keep_recipes(proven.value, item.recipes, holdings.recipes)
     held = holdings.contracts.get(item.id)
-    signed = sides.own.key_id in proven.signers
+    signed = sides.signed(proven)
     envelope = proven.envelope.to_bytes()
     if held is not None and not signed:  # what this party has signed is not traded for a copy without its signature
         envelope = held.envelope
-        signed = sides.own.key_id in open_contract(envelope, sides).signers
+        signed = sides.signed(open_contract(envelope, sides))
     record = ContractRecord(id=item.id, envelope=envelope, state=_believed(held, item.state, signed=signed))
     holdings.contracts.put(record)
     return record
@@ -182,8 +188,12 @@ def sign_contract(record: ContractRecord, signer: Signer, exchange: Exchange, ho
         ExchangeError: the coordinator cannot be reached, or refuses.
     """
     proven = open_contract(record.envelope, holdings.sides)
-    if record.state is not ContractState.OFFERED or holdings.sides.own.key_id in proven.signers:
+    if record.state is not ContractState.OFFERED or holdings.sides.signed(proven):
         raise ContractProblemError(f"contract {proven.value.uid} is {record.state}, not on offer")
+    if proven.value.assigner.key_id != signer.public_key.key_id:
+        raise ContractProblemError(
+            f"contract {proven.value.uid} is made out to a key that this party has replaced; ask for a new offer"
+        )
     envelope = proven.envelope.countersigned(signer).to_bytes()
     entry = JournalEntry(at=holdings.clock(), what="signed contract", subject=record.id, bytes=len(envelope))
     holdings.journal.note(entry)

@@ -17,6 +17,7 @@
     ├── EngineStartError               a child of the daemon that cannot be started
     └── ExchangeError                  never raised itself
         ├── UnreachableError           no answer: worth another try
+        ├── NotApprovedError           the coordinator's operator has not let this party in yet
         ├── AnswerError                an answer that makes no sense
         ├── LogAlarmError              the log or the roster went back, forked or was rewritten; evidence is kept
         └── RefusedByCoordinatorError  an answer, and it is no: another try changes nothing
@@ -81,6 +82,10 @@ class ExchangeError(ClientError):
 
 class UnreachableError(ExchangeError):
     """No answer from the coordinator; the same call may succeed later."""
+
+
+class NotApprovedError(ExchangeError):
+    """The coordinator's operator has not approved this party yet; the same command goes on later."""
 
 
 class AnswerError(ExchangeError):

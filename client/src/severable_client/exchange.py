@@ -72,6 +72,7 @@ class Application:
     statement_key_pem: str
     node_key: str
     legal_name: str
+    witness_key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +122,9 @@ class Exchange(Protocol):
 class Enrolment(Protocol):
     """The coordinator, as a stranger with an invite sees it."""
 
-    def join(self, application: Application) -> Membership:
-        """Exchange the token for a place in the roster."""
+    def join(self, application: Application) -> Membership | None:
+        """Exchange the token for a place in the roster; None while the coordinator's operator has not approved.
+
+        The same application again is answered as the first one was, or better.
+        """
         ...

@@ -3,8 +3,9 @@
 ::
 
     config.yaml              what this party is called, where the coordinator is, where the images are
-    keys/                    private (folder 0700, files 0600): statement.pem, tls.pem, node; public: *.pub, tls.crt
-    trust/                   ca.pem, trust-root.json, roster.dsse.json, checkpoint.txt, alarm-*.txt
+    keys/                    folder 0700; private (0600): statement.pem, tls.pem, witness.pem, node;
+                             public: *.pub, tls.csr, tls.crt
+    trust/                   ca.pem, trust-root.json, roster.dsse.json, checkpoint.txt, cosigned.txt, alarm-*.txt
     contracts/<hex>.dsse.json, recipes/<hex>.json
     removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
     jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json
@@ -46,6 +47,16 @@ class Layout:
         return self.keys / "statement.pub"
 
     @property
+    def statement_next(self) -> Path:
+        """The private statement key that a rotation under way will put in place, PEM."""
+        return self.keys / "statement.next.pem"
+
+    @property
+    def statement_former(self) -> Path:
+        """Public statement keys before the present one, PEM blocks, newest first."""
+        return self.keys / "statement.former.pub"
+
+    @property
     def tls_key(self) -> Path:
         """The private key of the exchange's mutual TLS, PEM."""
         return self.keys / "tls.pem"
@@ -54,6 +65,16 @@ class Layout:
     def tls_certificate(self) -> Path:
         """Its certificate, PEM, issued by the coordinator's authority."""
         return self.keys / "tls.crt"
+
+    @property
+    def tls_request(self) -> Path:
+        """The certificate request that joining sent, PEM; sent again it must be the same bytes."""
+        return self.keys / "tls.csr"
+
+    @property
+    def witness_key(self) -> Path:
+        """The private key that cosigns the log's checkpoints, PEM."""
+        return self.keys / "witness.pem"
 
     @property
     def node_key(self) -> Path:
@@ -89,6 +110,11 @@ class Layout:
     def checkpoint(self) -> Path:
         """The checkpoint of the coordinator's log that this party accepted last, a signed note."""
         return self.trust / "checkpoint.txt"
+
+    @property
+    def cosigned(self) -> Path:
+        """The checkpoint that this party cosigned last, without its cosignature."""
+        return self.trust / "cosigned.txt"
 
     @property
     def contracts(self) -> Path:

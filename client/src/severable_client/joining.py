@@ -68,6 +68,8 @@ def require_member(membership: Membership, invite: Invite, application: Applicat
         raise AnswerError(f"the coordinator's trust root or roster does not hold: {error}") from error
     if entry.statement_key != PublicKey.from_pem(application.statement_key_pem):
         raise AnswerError("the roster names another statement key than the one sent")
+    if entry.witness != application.witness_key:
+        raise AnswerError("the roster names another witness key than the one sent")
     for address in (membership.exchange_address, membership.fleet_address):
         if not _ADDRESS.fullmatch(address):
             raise AnswerError(f"the coordinator gave {address[:80]!r}, which is not host:port")

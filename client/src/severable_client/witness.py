@@ -12,6 +12,7 @@ from typing import Protocol
 from severable_client.errors import AnswerError, HomeError, LogAlarmError
 from severable_trust.checkpoint import Checkpoint
 from severable_trust.errors import TrustError
+from severable_trust.note import LogSigner, cosign
 from severable_trust.trust_root import TrustRoot, open_roster
 from severable_trust.witness import advance_roster, advance_view
 
@@ -39,6 +40,14 @@ class LogSource(Protocol):
         ...
 
 
+class CosignatureSink(Protocol):
+    """The coordinator, as far as it keeps cosignatures. Every call may raise an ExchangeError."""
+
+    def cosign(self, note: str) -> None:
+        """Leave the checkpoint with this party's line added."""
+        ...
+
+
 class ViewStore(Protocol):
     """This party's own last view. Every call may raise a StorageError."""
 
@@ -47,6 +56,14 @@ class ViewStore(Protocol):
         ...
 
     def keep_checkpoint(self, note: str) -> None:
+        """Replace it."""
+        ...
+
+    def cosigned(self) -> str | None:
+        """Return the note that was cosigned and taken last, or None."""
+        ...
+
+    def keep_cosigned(self, note: str) -> None:
         """Replace it."""
         ...
 
@@ -93,6 +110,22 @@ class Witness:
         checkpoint = self._watch_log(held, shown)
         self._watch_roster(shown.roster)
         return checkpoint
+
+    def vouch(self, sink: CosignatureSink, signer: LogSigner) -> bool:
+        """Cosign the checkpoint that `watch` accepted last, unless that is done; returns whether one was sent.
+
+        The view was written to the disk before: what is cosigned can no longer be forgotten.
+
+        Raises:
+            ExchangeError: the coordinator cannot be reached, or refuses; the next call tries again.
+            StorageError: the disk.
+        """
+        note = self.views.checkpoint()
+        if note is None or note == self.views.cosigned():
+            return False
+        sink.cosign(cosign(note, signer, self.clock()))
+        self.views.keep_cosigned(note)
+        return True
 
     def _watch_log(self, held: str | None, shown: LogView) -> Checkpoint:
         try:

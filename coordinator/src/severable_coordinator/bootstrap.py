@@ -31,6 +31,7 @@ from severable_coordinator.errors import ConfigError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import RecipeRecord, ShardRecord
 from severable_coordinator.requests import Requests
+from severable_coordinator.standing import Standing
 from severable_coordinator.training import Training
 from severable_trust.checkpoint import Checkpoint
 from severable_trust.contract import Action
@@ -160,6 +161,15 @@ class Coordinator:
         return Enrolment(
             parties=self.parties, logbook=self.logbook, clock=self.clock, certify=certify, register_node=register
         )
+
+    @cached_property
+    def standing(self) -> Standing:
+        """What changes for parties that have joined."""
+
+        def unregister(node_key: str) -> None:
+            self.engine.control.unregister_node(node_key)
+
+        return Standing(parties=self.parties, logbook=self.logbook, unregister_node=unregister)
 
     @cached_property
     def contracting(self) -> Contracting:

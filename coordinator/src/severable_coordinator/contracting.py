@@ -10,7 +10,9 @@ from datetime import datetime, timedelta
 
 from severable_coordinator.errors import ConflictError, RefusedError
 from severable_coordinator.logbook import Logbook
-from severable_coordinator.ports import Clock, ContractRecord, ContractStore, PartyStore, RecipeRecord
+from severable_coordinator.membership import PartyStore
+from severable_coordinator.ports import Clock, ContractRecord, ContractStore, RecipeRecord
+from severable_trust.agreement import open_agreement
 from severable_trust.contract import (
     Action,
     Contract,
@@ -24,8 +26,8 @@ from severable_trust.contract import (
 )
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
-from severable_trust.errors import ContractError, StatementError
-from severable_trust.statement import Kind, Proven, open_statement, sign_statement, statement_id
+from severable_trust.errors import ContractError
+from severable_trust.statement import Kind, Proven, sign_statement, statement_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +113,7 @@ class Contracting:
             TrustError: a signature is missing or wrong, or the contract names other keys than those that signed.
         """
         party = self.parties.party(record.party)
-        coordinators = [self.logbook.key, *self.parties.peer_keys()]
-        proven = open_statement(record.envelope, Contract, [party.statement_key, *coordinators], threshold=2)
-        named = sorted((proven.value.assigner.key_id, proven.value.assignee.key_id))
-        if list(proven.signers) != named or proven.value.assigner.key_id != party.statement_key.key_id:
-            raise StatementError(f"contract {record.id}: not signed by exactly the two sides that it names")
-        return proven
+        return open_agreement(record.envelope, party.keys, [self.logbook.key, *self.parties.peer_keys()])
 
     def in_force(self, action: Action, recipe: Digest | None = None) -> list[tuple[ContractRecord, Proven[Contract]]]:
         """Every contract that permits an action now."""

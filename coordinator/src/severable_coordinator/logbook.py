@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from severable_coordinator.ports import Clock, Log, PartyStore
+from severable_coordinator.membership import PartyStore
+from severable_coordinator.ports import Clock, Log
 from severable_trust.checkpoint import LogProof
 from severable_trust.entry import LogEntry
 from severable_trust.envelope import Envelope
@@ -56,6 +57,8 @@ class Logbook:
                 statement_key=party.statement_key,
                 node_key=party.node_key,
                 status=PartyStatus(party.status),
+                former_keys=party.former_keys,
+                witness=party.witness,
             )
             for party in self.parties.parties()
         )

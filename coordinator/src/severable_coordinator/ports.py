@@ -14,30 +14,9 @@ from severable_trust.checkpoint import Checkpoint, LogProof
 from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.entry import LogEntry
-from severable_trust.keys import PublicKey
 from severable_trust.statement import Kind
 
 Clock = Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartyRecord:
-    """A data owner as the roster names it."""
-
-    id: str
-    legal_name: str
-    statement_key: PublicKey
-    node_key: str  # OpenSSH public key line
-    status: str  # "active" or "revoked"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InviteRecord:
-    """A one-time place in the roster; only the token's hash is kept."""
-
-    token_hash: str
-    party: str
-    expires: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,34 +96,6 @@ class RemovalRecord:
     acknowledgement: bytes
     state: str  # "open", "in_progress" or "fulfilled"
     bundle: bytes = b""
-
-
-class PartyStore(Protocol):
-    """Parties and invites."""
-
-    def add_invite(self, invite: InviteRecord) -> None:
-        """Remember an invite; an earlier open one for the same party is replaced."""
-
-    def take_invite(self, token_hash: str) -> InviteRecord:
-        """Use an invite up and return it, expired or not. RefusedError when there is none: a token works once."""
-
-    def add_party(self, party: PartyRecord) -> None:
-        """Add a party. ConflictError when the id or a key is already in the roster."""
-
-    def party(self, party_id: str) -> PartyRecord:
-        """Return a party. NotFoundError."""
-
-    def revoke_party(self, party_id: str) -> None:
-        """Mark a party as revoked. NotFoundError."""
-
-    def parties(self) -> list[PartyRecord]:
-        """Every party, by id."""
-
-    def add_peer(self, peer_id: str, key: PublicKey) -> None:
-        """Accept contracts that another coordinator signed, for shards imported from it."""
-
-    def peer_keys(self) -> list[PublicKey]:
-        """Statement keys of such coordinators."""
 
 
 class ContractStore(Protocol):
@@ -270,8 +221,17 @@ class Log(Protocol):
     def checkpoint(self) -> tuple[Checkpoint, str]:
         """Return the newest checkpoint and its signed note."""
 
+    def checkpoint_of(self, size: int) -> str:
+        """Return the signed note over the first `size` entries, with every cosignature. NotFoundError."""
+
+    def cosign(self, size: int, cosigner: str, line: str) -> None:
+        """Keep a cosigner's verified signature line under a checkpoint; a second one of the same takes its place."""
+
     def prove(self, entry: LogEntry) -> LogProof:
-        """Return the proof that an entry is in the log, under the newest checkpoint. NotFoundError."""
+        """Return the proof that an entry is in the log, under the checkpoint that most have cosigned. NotFoundError.
+
+        Among equals it is the newest checkpoint.
+        """
 
     def consistency(self, since: int) -> tuple[str, tuple[bytes, ...]]:
         """Return the newest signed note, and the proof that it continues the tree of the first `since` entries.

@@ -1,12 +1,13 @@
 """Taking in an erasure request: verified, acknowledged, logged, and its contract ended. What follows is removal.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import NotFoundError, RefusedError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import Clock, ContractStore, RemovalRecord, RemovalStore, ShardStore
+from severable_trust.bundle import ReceiptBundle
 from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
@@ -68,6 +69,24 @@ class Requests:
         self.logbook.record(Kind.ERASURE_REQUEST, envelope)
         self.logbook.record(Kind.ACKNOWLEDGEMENT, acknowledgement)
         return self.removals.open(record)
+
+    def removal(self, party: str, request: Digest) -> RemovalRecord:
+        """A party's own removal. NotFoundError; RefusedError when it is another's."""
+        record = self.removals.removal(request)
+        if record.party != party:
+            raise RefusedError(f"request {request} is not yours")
+        return record
+
+    def receipt(self, record: RemovalRecord) -> bytes:
+        """The receipt's bundle with the newest roster and the best-vouched log proof; empty until it is fulfilled.
+
+        The receipt itself never changes. Parties cosign after it was issued, so its proof gets better with time.
+        """
+        if not record.bundle:
+            return b""
+        bundle = ReceiptBundle.parse(record.bundle)
+        proof = self.logbook.prove(Kind.RECEIPT, bundle.receipt)
+        return replace(bundle, roster=self.logbook.roster().envelope, proof=proof).to_bytes()
 
     def due(self, record: RemovalRecord) -> datetime:
         """When a removal may begin: the end of the contract's notice period."""

@@ -8,7 +8,8 @@ from typing import Protocol
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import Task
 from severable_coordinator.errors import ConflictError
-from severable_coordinator.ports import PartyStore, ShardStore
+from severable_coordinator.membership import PartyStore
+from severable_coordinator.ports import ShardStore
 from severable_trust.contract import Action
 from severable_trust.digest import Digest
 

@@ -6,8 +6,10 @@ trust root, directly or through another part, and there is one spelling of each,
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
+from severable_trust.agreement import open_agreement
 from severable_trust.canonical import decode, encode
 from severable_trust.contract import Contract
 from severable_trust.directory import COMPOSITE_MANIFEST, SHARD_CLAIM, verify_composite, verify_shard
@@ -15,11 +17,11 @@ from severable_trust.entry import LogEntry
 from severable_trust.envelope import Envelope
 from severable_trust.errors import MalformedError, StatementError
 from severable_trust.merkle import leaf_hash, verify_inclusion
-from severable_trust.note import Checkpoint, LogProof, open_checkpoint
+from severable_trust.note import Checkpoint, Cosigned, LogKey, LogProof, open_cosigned
 from severable_trust.removal import ErasureRequest, Receipt
 from severable_trust.roster import Roster
 from severable_trust.statement import Proven, open_statement
-from severable_trust.trust_root import TRUST_ROOT_FORMAT, TrustRoot, open_roster
+from severable_trust.trust_root import TRUST_ROOT_FORMAT, TrustRoot, known_witnesses, open_roster
 
 __all__ = [
     "COMPOSITE_MANIFEST",
@@ -92,6 +94,7 @@ class VerifiedReceipt:
         roster: whose the keys are.
         log_index: the receipt's place in the log, from 0.
         checkpoint: the log's commitment under which it is.
+        cosigners: the party (or witness) and the time (UTC) of every cosignature under that commitment.
     """
 
     receipt: Proven[Receipt]
@@ -100,6 +103,7 @@ class VerifiedReceipt:
     roster: Proven[Roster]
     log_index: int
     checkpoint: Checkpoint
+    cosigners: tuple[tuple[str, datetime], ...]
 
     @property
     def tree_size(self) -> int:
@@ -124,13 +128,12 @@ def verify_receipt(data: bytes, root: TrustRoot) -> VerifiedReceipt:
     _same("receipt's publisher", receipt.value.publisher, root.coordinator_id)
     roster.value.require_current(receipt.value.issued)
     # (3) The receipt's entry is in the log, under a checkpoint that the log (and every witness) signed.
-    checkpoint = _verify_logged(receipt, bundle.proof, root)
-    # (4) The party signed the request that the receipt answers. A key revoked since then still was the party's.
+    cosigned = _verify_logged(receipt, bundle.proof, root, roster.value)
+    # (4) The party signed the request that the receipt answers. A key revoked or replaced since then was the party's.
     party = roster.value.find(receipt.value.party)
-    request = open_statement(bundle.request, ErasureRequest, [party.statement_key])
+    request = open_statement(bundle.request, ErasureRequest, party.keys)
     # (5) The party and the coordinator both signed the contract that receipt and request rest on.
-    keys = [party.statement_key, root.coordinator_key]
-    contract = open_statement(bundle.contract, Contract, keys, threshold=2)
+    contract = open_agreement(bundle.contract, party.keys, [root.coordinator_key])
     # (6) The four say the same.
     _check_agreement(receipt, request, contract)
     return VerifiedReceipt(
@@ -139,15 +142,16 @@ def verify_receipt(data: bytes, root: TrustRoot) -> VerifiedReceipt:
         contract=contract,
         roster=roster,
         log_index=bundle.proof.index,
-        checkpoint=checkpoint,
+        checkpoint=cosigned.checkpoint,
+        cosigners=tuple((LogKey.parse(vkey).name, at) for vkey, at in cosigned.cosigners),
     )
 
 
-def _verify_logged(receipt: Proven[Receipt], proof: LogProof, root: TrustRoot) -> Checkpoint:
-    checkpoint = open_checkpoint(proof.checkpoint, root.log_vkey, root.witnesses)
-    leaf = leaf_hash(LogEntry.of(receipt).leaf)
+def _verify_logged(receipt: Proven[Receipt], proof: LogProof, root: TrustRoot, roster: Roster) -> Cosigned:
+    cosigned = open_cosigned(proof.checkpoint, root.log_vkey, root.witnesses, known_witnesses(root, roster))
+    leaf, checkpoint = leaf_hash(LogEntry.of(receipt).leaf), cosigned.checkpoint
     verify_inclusion(proof.index, checkpoint.size, leaf, proof.hashes, checkpoint.root)
-    return checkpoint
+    return cosigned
 
 
 def _check_agreement(receipt: Proven[Receipt], request: Proven[ErasureRequest], contract: Proven[Contract]) -> None:
@@ -158,7 +162,6 @@ def _check_agreement(receipt: Proven[Receipt], request: Proven[ErasureRequest], 
     _same("request's party", asked.party, said.party)
     _same("contract's assigner", agreed.assigner.id, said.party)
     _same("contract's assignee", agreed.assignee.id, said.publisher)
-    _same("contract's signers", contract.signers, tuple(sorted((agreed.assigner.key_id, agreed.assignee.key_id))))
     if missing := sorted(set(asked.subjects) - set(said.subjects)):
         raise StatementError(f"receipt: shard {missing[0]} was asked for but is not among the removed")
     if asked.submitted > said.issued:

@@ -34,6 +34,7 @@ def receipt_report(verified: VerifiedReceipt) -> dict[str, Any]:
             "index": verified.log_index,
             "tree_size": verified.tree_size,
             "root": verified.checkpoint.root.hex(),
+            "cosigned_by": {name: format_instant(at) for name, at in verified.cosigners},
         },
     }
 

@@ -51,7 +51,7 @@ def verify_shard(
     """
     parties = open_roster(roster, root).value
     party = parties.party(read_unverified(envelope, ShardClaim).party)
-    proven = open_statement(envelope, ShardClaim, [party.statement_key])
+    proven = open_statement(envelope, ShardClaim, party.keys)
     _check_files(proven.value.files, files, "shard")
     return proven
 

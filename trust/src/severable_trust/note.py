@@ -18,13 +18,16 @@ from severable_trust.note_key import ID_BYTES, KEY_NAME, SIGNATURE_MARK, KeyType
 
 __all__ = [
     "Checkpoint",
+    "Cosigned",
     "KeyType",
     "LogKey",
     "LogProof",
     "LogSigner",
     "OpenedNote",
     "cosign",
+    "cosignature_line",
     "open_checkpoint",
+    "open_cosigned",
     "open_note",
     "sign_note",
 ]
@@ -111,25 +114,58 @@ def open_note(note: str, vkeys: Sequence[str]) -> OpenedNote:
     return OpenedNote(text=text, signers=tuple(signers), times=tuple(times), unknown=tuple(unknown))
 
 
-def open_checkpoint(note: str, log_vkey: str, witnesses: Sequence[str] = ()) -> Checkpoint:
-    """The checkpoint of a signed note: signed by its log, cosigned by every one of the witnesses.
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """A checkpoint with who vouches for having seen it. Only `open_cosigned` makes one.
+
+    Attributes:
+        checkpoint: the log's commitment.
+        cosigners: vkey and time (UTC) of each cosignature, in the order of their lines.
+    """
+
+    checkpoint: Checkpoint
+    cosigners: tuple[tuple[str, datetime], ...]
+
+
+def open_cosigned(note: str, log_vkey: str, required: Sequence[str] = (), known: Sequence[str] = ()) -> Cosigned:
+    """The checkpoint of a signed note: signed by its log, cosigned by every required witness and maybe by known ones.
 
     A line by any other key refuses the note: what is accepted holds nothing unverified.
 
     Raises:
         MalformedError: not a note or not a checkpoint, or a vkey is not one.
         SignatureError: a signature is wrong, or a line is by another key.
-        LogError: it is of another log, or the log or a witness has not signed it.
+        LogError: it is of another log, or the log or a required witness has not signed it.
     """
-    opened = open_note(note, [log_vkey, *witnesses])
+    opened = open_note(note, [log_vkey, *required, *known])
     if opened.unknown:
         raise SignatureError(f"checkpoint: signature by unknown key {opened.unknown[0][:80]!r}")
-    for vkey in (log_vkey, *witnesses):
+    for vkey in (log_vkey, *required):
         if vkey not in opened.signers:
             raise LogError(f"checkpoint: not signed by {LogKey.parse(vkey).name}")
     checkpoint = Checkpoint.parse(opened.text)
     check_origin(checkpoint, LogKey.parse(log_vkey).name)
-    return checkpoint
+    return Cosigned(checkpoint, opened.times)
+
+
+def open_checkpoint(note: str, log_vkey: str, witnesses: Sequence[str] = ()) -> Checkpoint:
+    """The checkpoint of a note that its log signed and every witness cosigned; raises what `open_cosigned` does."""
+    return open_cosigned(note, log_vkey, witnesses).checkpoint
+
+
+def cosignature_line(note: str, vkey: str) -> str:
+    """The one line of a note that this key wrote, ended by a newline; nothing is verified.
+
+    Raises:
+        MalformedError: not a note, or no line is by this key.
+    """
+    _, lines = _split(note)
+    key = LogKey.parse(vkey)
+    for line in lines:
+        name, raw = _read_line(line)
+        if name == key.name and raw[:ID_BYTES] == key.id:
+            return line + "\n"
+    raise MalformedError(f"note: no line by {key.name}")
 
 
 def _cosigned(text: str, seconds: int) -> bytes:

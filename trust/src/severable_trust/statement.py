@@ -35,6 +35,7 @@ class Kind(StrEnum):
     ACKNOWLEDGEMENT = "acknowledgement"
     RECEIPT = "receipt"
     ROSTER = "roster"
+    KEY_ROTATION = "key-rotation"
 
     @property
     def predicate_type(self) -> str:

@@ -78,3 +78,8 @@ def open_roster(roster: bytes | Envelope, root: TrustRoot) -> Proven[Roster]:
     if proven.value.coordinator_key != root.coordinator_key:
         raise SignatureError("roster: names another coordinator key than the one that signed it")
     return proven
+
+
+def known_witnesses(root: TrustRoot, roster: Roster) -> tuple[str, ...]:
+    """The roster's witness keys that the trust root does not demand already."""
+    return tuple(vkey for vkey in roster.witnesses if vkey not in root.witnesses)

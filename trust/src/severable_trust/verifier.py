@@ -14,7 +14,7 @@ from severable_trust.contract import Action, Contract, ContractState, require
 from severable_trust.digest import Digest, measure
 from severable_trust.envelope import Envelope
 from severable_trust.errors import AdmissionError, StatementError, TrustError
-from severable_trust.roster import Roster
+from severable_trust.roster import Roster, RosterParty
 from severable_trust.shard import CONFIG, SHARD_FILES, WEIGHTS, ShardClaim
 from severable_trust.statement import Proven, open_statement
 from severable_trust.tensors import TensorSpec, check_finite, check_tensors
@@ -78,11 +78,11 @@ def admit(envelope: bytes, files: Mapping[str, BinaryIO], policy: AdmissionPolic
     # (2) The key that the roster holds for this party, today, signed it; and it is a shard claim.
     with _step("2 signature"):
         policy.roster.require_current(policy.now)
-        key = policy.roster.party(policy.party).statement_key
-        claim = open_statement(parsed, ShardClaim, [key])
+        party = policy.roster.party(policy.party)
+        claim = open_statement(parsed, ShardClaim, [party.statement_key])
     # (3) It answers this task: this party, contract, recipe and nonce.
     with _step("3 task"):
-        _check_task(claim.value, policy, key.key_id)
+        _check_task(claim.value, policy, party)
     # (4) The contract allows training and composing with this recipe now.
     with _step("4 contract"):
         for action in (Action.TRAIN, Action.COMPOSE):
@@ -118,14 +118,15 @@ def _step(name: str) -> Iterator[None]:
         raise AdmissionError(name, str(error)) from error
 
 
-def _check_task(claim: ShardClaim, policy: AdmissionPolicy, key_id: str) -> None:
+def _check_task(claim: ShardClaim, policy: AdmissionPolicy, party: RosterParty) -> None:
     contract = policy.contract.value
     _same("party", claim.party, policy.party)
     _same("nonce", claim.nonce, policy.nonce)
     _same("recipe", claim.recipe, policy.recipe)
     _same("contract", claim.contract, policy.contract.id)
     _same("contract's assigner", contract.assigner.id, policy.party)
-    _same("contract's key", contract.assigner.key_id, key_id)
+    if contract.assigner.key_id not in {key.key_id for key in party.keys}:  # it may be older than the last rotation
+        raise StatementError(f"contract's key {contract.assigner.key_id[:16]} is not, and never was, {party.id}'s")
     _same("contract's assignee", contract.assignee.id, policy.roster.coordinator_id)
 
 

@@ -22,17 +22,20 @@ class GrpcEnrolment:
         self._address = address
         self._credentials = grpc.ssl_channel_credentials(root_certificates=authority_pem)
 
-    def join(self, application: Application) -> Membership:
-        """Exchange the token for a place in the roster."""
+    def join(self, application: Application) -> Membership | None:
+        """Exchange the token for a place in the roster, or learn that the operator has not approved yet."""
         request = wire.JoinRequest(
             token=application.token,
             certificate_request_pem=application.certificate_request_pem,
             statement_key_pem=application.statement_key_pem,
             node_key=application.node_key,
             legal_name=application.legal_name,
+            witness_key=application.witness_key,
         )
         with open_channel(self._address, self._credentials) as channel, mapped(self._address):
             reply = EnrolmentStub(channel).Join(request, timeout=TIMEOUT_S)
+        if reply.waiting:
+            return None
         return Membership(
             party=reply.party,
             certificate_pem=reply.certificate_pem,

@@ -63,6 +63,17 @@ class GrpcExchange:
             reply = self._stub.GetCheckpoint(wire.GetCheckpointRequest(since=since), timeout=self._timeout_s)
         return LogView(note=reply.note, consistency=tuple(reply.consistency), roster=reply.roster)
 
+    def cosign(self, note: str) -> None:
+        """Leave this party's cosignature at the coordinator."""
+        with mapped(self._address):
+            self._stub.CosignCheckpoint(wire.CosignCheckpointRequest(note=note), timeout=self._timeout_s)
+
+    def rotate_key(self, envelope: bytes) -> bytes:
+        """Send the statement of a new statement key."""
+        with mapped(self._address):
+            reply = self._stub.RotateKey(wire.RotateKeyRequest(envelope=envelope), timeout=self._timeout_s)
+        return bytes(reply.roster)
+
     def contracts(self) -> ContractListing:
         """Fetch everything on offer or signed."""
         with mapped(self._address):

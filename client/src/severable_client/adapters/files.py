@@ -95,6 +95,16 @@ class FolderViewStore:
         """Replace it."""
         write_whole(self._layout.checkpoint, note.encode())
 
+    def cosigned(self) -> str | None:
+        """Return the note that was cosigned and taken last, or None."""
+        path = self._layout.cosigned
+        with storage(f"{path} cannot be read"):
+            return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def keep_cosigned(self, note: str) -> None:
+        """Replace it."""
+        write_whole(self._layout.cosigned, note.encode())
+
     def roster(self) -> bytes:
         """Return the roster accepted last."""
         with storage(f"{self._layout.roster} cannot be read"):

@@ -1,6 +1,7 @@
 """The party's keys as files: made once at joining, read where they are needed, never readable by others.
 
-Three keys, three uses: P-256 for statements, P-256 for the exchange's mutual TLS, P-384 (OpenSSH) for the Flower node.
+Four keys, four uses: P-256 for statements, P-256 for the exchange's mutual TLS, Ed25519 for cosigning the log's
+checkpoints, P-384 (OpenSSH) for the Flower node.
 """
 
 import stat
@@ -25,8 +26,10 @@ from severable_client.errors import HomeError
 from severable_client.home import Layout
 from severable_trust.errors import TrustError
 from severable_trust.keys import PemSigner, PublicKey
+from severable_trust.note_key import KeyType, LogSigner
 
 PRIVATE = 0o600
+_PEM_END = "-----END PUBLIC KEY-----"
 FOLDER = 0o700
 
 
@@ -38,20 +41,23 @@ class PublicHalves:
         statement_pem: the statement key, PEM.
         certificate_request_pem: a request for the TLS certificate, subject CN = party.
         node_line: the node's key, one OpenSSH line.
+        witness_vkey: the key that cosigns the log's checkpoints, a note key named like the party.
     """
 
     statement_pem: str
     certificate_request_pem: bytes
     node_line: str
+    witness_vkey: str
 
 
 def make_keys(layout: Layout, party: str) -> PublicHalves:
-    """Make the three key pairs in a new home and return their public halves.
+    """Make the key pairs in a new home and return their public halves.
 
     Raises:
         StorageError: a file cannot be written.
     """
     statement, tls = PemSigner.generate(), ec.generate_private_key(ec.SECP256R1())
+    witness = LogSigner.generate(party, KeyType.COSIGNATURE)
     node = ec.generate_private_key(ec.SECP384R1())
     node_line = node.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
     tls_pem = tls.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -59,13 +65,39 @@ def make_keys(layout: Layout, party: str) -> PublicHalves:
     write_whole(layout.statement_key, statement.private_pem(), PRIVATE)
     write_whole(layout.statement_public, statement.public_key.pem.encode("ascii"))
     write_whole(layout.tls_key, tls_pem, PRIVATE)
+    write_whole(layout.tls_request, _request(tls, party))
+    write_whole(layout.witness_key, witness.private_pem(), PRIVATE)
     write_whole(layout.node_key, node_pem, PRIVATE)
-    write_whole(layout.node_public, f"{node_line}\n".encode("ascii"))
+    write_whole(layout.node_public, f"{node_line}\n".encode("ascii"))  # last: with it the keys are complete
+    return read_halves(layout, party)
+
+
+def read_halves(layout: Layout, party: str) -> PublicHalves:
+    """Return the public halves of keys that `make_keys` made, the same bytes every time.
+
+    Raises:
+        HomeError: a key is not one.
+        StorageError: a key cannot be read.
+    """
     return PublicHalves(
-        statement_pem=statement.public_key.pem,
-        certificate_request_pem=_request(tls, party),
-        node_line=node_line,
+        statement_pem=read_public(layout).pem,
+        certificate_request_pem=_read(layout.tls_request),
+        node_line=_read(layout.node_public).decode("ascii", "replace").strip(),
+        witness_vkey=read_witness(layout, party).vkey,
     )
+
+
+def read_witness(layout: Layout, party: str) -> LogSigner:
+    """Return the signer of this party's cosignatures.
+
+    Raises:
+        HomeError: the key is not one.
+        StorageError: the key cannot be read.
+    """
+    try:
+        return LogSigner(party, _read(layout.witness_key), KeyType.COSIGNATURE)
+    except TrustError as error:
+        raise HomeError(f"{layout.witness_key}: {error}; restore it from a backup") from error
 
 
 def certificate_request(layout: Layout, party: str) -> bytes:
@@ -108,6 +140,21 @@ def read_public(layout: Layout) -> PublicKey:
         raise HomeError(f"{layout.statement_public}: {error}; restore it from a backup or join again") from error
 
 
+def read_former(layout: Layout) -> tuple[PublicKey, ...]:
+    """Return the public halves of the statement keys before the present one, newest first.
+
+    Raises:
+        HomeError: the file does not hold keys.
+    """
+    if not layout.statement_former.is_file():
+        return ()
+    blocks = _read(layout.statement_former).decode("ascii", "replace").split(_PEM_END)
+    try:
+        return tuple(PublicKey.from_pem(block.strip() + "\n" + _PEM_END + "\n") for block in blocks if block.strip())
+    except TrustError as error:
+        raise HomeError(f"{layout.statement_former}: {error}; restore it from a backup") from error
+
+
 def certificate_term(layout: Layout) -> tuple[datetime, datetime]:
     """Return the first and the last moment of the TLS certificate's validity (UTC).
 
@@ -126,7 +173,7 @@ def certificate_term(layout: Layout) -> tuple[datetime, datetime]:
 
 def loose_permissions(layout: Layout) -> tuple[Path, ...]:
     """Return the key files (and their folder) that others than the owner could read, or that are missing."""
-    private = [layout.keys, layout.statement_key, layout.tls_key, layout.node_key]
+    private = [layout.keys, layout.statement_key, layout.tls_key, layout.witness_key, layout.node_key]
     return tuple(path for path in private if not path.exists() or stat.S_IMODE(path.stat().st_mode) & 0o077)
 
 

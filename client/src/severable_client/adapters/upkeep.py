@@ -4,10 +4,10 @@ import threading
 from collections.abc import Callable
 
 from severable_client.adapters import renewal
-from severable_client.adapters.keys import certificate_term
+from severable_client.adapters.keys import certificate_term, read_witness
 from severable_client.bootstrap import Home, now
 from severable_client.contracts import refresh
-from severable_client.errors import ClientError, HomeError, UnreachableError
+from severable_client.errors import ClientError, HomeError, RefusedByCoordinatorError, UnreachableError
 from severable_client.removal import fetch_receipt
 
 EVERY_S = 30.0
@@ -15,7 +15,7 @@ TIMEOUT_S = 10.0
 
 
 def in_step(home: Home, on_problem: Callable[[str], None]) -> None:
-    """Watch the log, fetch contracts and outstanding receipts once.
+    """Watch the log and cosign it, fetch contracts and outstanding receipts once.
 
     Raises:
         ExchangeError: the coordinator cannot be reached, or refuses.
@@ -25,6 +25,10 @@ def in_step(home: Home, on_problem: Callable[[str], None]) -> None:
     _keep_certificate(home)
     with home.exchange(TIMEOUT_S) as exchange:
         home.witness.watch(exchange)  # first: nothing is learned from a coordinator that contradicts itself
+        try:
+            home.witness.vouch(exchange, read_witness(home.layout, home.config.party))
+        except RefusedByCoordinatorError as error:
+            on_problem(f"the coordinator does not take this party's cosignature: {error}")
         refresh(exchange, home.holdings, on_problem)
         for removal in home.removals.all():
             if removal.acknowledgement and not removal.receipt:

@@ -13,7 +13,7 @@ import grpc
 from severable_coordinator.adapters.authority import KeyPair, party_of
 from severable_coordinator.admission import CHUNK_BYTES, Admission
 from severable_coordinator.contracting import Contracting
-from severable_coordinator.enrolment import Enrolment, JoinFacts
+from severable_coordinator.enrolment import Enrolment, Waiting
 from severable_coordinator.errors import (
     BusyError,
     ConflictError,
@@ -22,8 +22,10 @@ from severable_coordinator.errors import (
     RefusedError,
     StorageError,
 )
+from severable_coordinator.membership import JoinFacts
 from severable_coordinator.ports import UploadRecord
 from severable_coordinator.requests import Requests
+from severable_coordinator.standing import Standing
 from severable_protos.v1 import exchange_pb2 as pb
 from severable_protos.v1 import exchange_pb2_grpc as rpc
 from severable_trust.contract import Contract, ContractState
@@ -75,7 +77,7 @@ class EnrolmentService(rpc.EnrolmentServicer):
         """Serve an Enrolment."""
         self._enrolment = enrolment
         self._trust_root = trust_root
-        self._addresses = {"exchange_address": exchange_address, "fleet_address": fleet_address}
+        self._exchange_address, self._fleet_address = exchange_address, fleet_address
 
     @_mapped
     def Join(self, request: pb.JoinRequest, _context: grpc.ServicerContext) -> pb.JoinReply:
@@ -85,14 +87,18 @@ class EnrolmentService(rpc.EnrolmentServicer):
             statement_key=PublicKey.from_pem(request.statement_key_pem),
             node_key=request.node_key.strip(),
             legal_name=request.legal_name,
+            witness=request.witness_key,
         )
         joined = self._enrolment.join(request.token, facts)
+        if isinstance(joined, Waiting):
+            return pb.JoinReply(party=joined.party, waiting=True)
         return pb.JoinReply(
             party=joined.party,
             certificate_pem=joined.certificate,
             trust_root=self._trust_root,
             roster=joined.roster.to_bytes(),
-            **self._addresses,
+            exchange_address=self._exchange_address,
+            fleet_address=self._fleet_address,
         )
 
 
@@ -100,13 +106,19 @@ class ExchangeService(rpc.ExchangeServicer):
     """Contracts, uploads and erasure requests of the party that the client certificate names."""
 
     def __init__(
-        self, contracting: Contracting, admission: Admission, requests: Requests, enrolment: Enrolment
+        self,
+        contracting: Contracting,
+        admission: Admission,
+        requests: Requests,
+        enrolment: Enrolment,
+        standing: Standing,
     ) -> None:
         """Serve the use cases."""
         self._contracting = contracting
         self._admission = admission
         self._requests = requests
         self._enrolment = enrolment
+        self._standing = standing
 
     @_mapped
     def RenewCertificate(
@@ -124,6 +136,20 @@ class ExchangeService(rpc.ExchangeServicer):
         roster = logbook.roster().envelope.to_bytes()
         note, consistency = logbook.log.consistency(request.since)
         return pb.GetCheckpointReply(note=note, consistency=consistency, roster=roster)
+
+    @_mapped
+    def CosignCheckpoint(
+        self, request: pb.CosignCheckpointRequest, context: grpc.ServicerContext
+    ) -> pb.CosignCheckpointReply:
+        """See the .proto."""
+        self._standing.cosign(self._caller(context), request.note)
+        return pb.CosignCheckpointReply()
+
+    @_mapped
+    def RotateKey(self, request: pb.RotateKeyRequest, context: grpc.ServicerContext) -> pb.RotateKeyReply:
+        """See the .proto."""
+        roster = self._standing.rotate(self._caller(context), Envelope.parse(request.envelope))
+        return pb.RotateKeyReply(roster=roster.to_bytes())
 
     @_mapped
     def ListContracts(self, _request: pb.ListContractsRequest, context: grpc.ServicerContext) -> pb.ListContractsReply:
@@ -155,10 +181,8 @@ class ExchangeService(rpc.ExchangeServicer):
     @_mapped
     def GetReceipt(self, request: pb.GetReceiptRequest, context: grpc.ServicerContext) -> pb.GetReceiptReply:
         """See the .proto."""
-        record = self._requests.removals.removal(Digest.parse(request.request))
-        if record.party != self._caller(context):
-            raise RefusedError(f"request {record.request} is not yours")
-        return pb.GetReceiptReply(status=record.state, bundle=record.bundle)
+        record = self._requests.removal(self._caller(context), Digest.parse(request.request))
+        return pb.GetReceiptReply(status=record.state, bundle=self._requests.receipt(record))
 
     @_mapped
     def OpenUpload(self, request: pb.OpenUploadRequest, context: grpc.ServicerContext) -> pb.OpenUploadReply:

@@ -18,7 +18,9 @@ from severable_coordinator.admission import CHUNK_BYTES, MAX_SHARD_BYTES, shard_
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.building import parse_recipe
 from severable_coordinator.errors import ConfigError, NotFoundError
-from severable_coordinator.ports import ContractRecord, PartyRecord, RecipeRecord, ShardRecord, ShardState
+from severable_coordinator.membership import PartyRecord
+from severable_coordinator.ports import ContractRecord, RecipeRecord, ShardRecord, ShardState
+from severable_trust.agreement import open_agreement
 from severable_trust.contract import Contract, ContractState
 from severable_trust.envelope import Envelope
 from severable_trust.roster import Roster
@@ -44,11 +46,10 @@ def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -
 def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -> ShardRecord:
     claim_bytes = _read(directory / CLAIM)
     party = roster.value.party(directory.name)
-    claim = open_statement(claim_bytes, ShardClaim, [party.statement_key])
+    claim = open_statement(claim_bytes, ShardClaim, party.keys)
     recipe = record_of(parse_recipe(_read(directory / RECIPE)))
     contract_bytes = _read(directory / CONTRACT)
-    keys = [party.statement_key, roster.value.coordinator_key]
-    contract = open_statement(contract_bytes, Contract, keys, threshold=len(keys))
+    contract = open_agreement(contract_bytes, party.keys, [roster.value.coordinator_key])
     names = [file.name for file in claim.value.files]
     with ExitStack() as stack:
         files = {name: stack.enter_context((directory / name).open("rb")) for name in names}
@@ -97,6 +98,8 @@ def _keep_party(coordinator: Coordinator, party_id: str, roster: Proven[Roster])
             statement_key=party.statement_key,
             node_key=party.node_key,
             status="active",
+            former_keys=party.former_keys,
+            witness=party.witness,
         )
     )
     coordinator.logbook.issue_roster()

@@ -59,6 +59,7 @@ def serve(coordinator: Coordinator, say: Say) -> None:
             children["executor"] = _child(coordinator, "executor", engine.executor_command(coordinator.engine))
             superlink = children["SuperLink"]
             engine.wait_healthy(coordinator.engine, _HEALTHY_S, alive=lambda: superlink.poll() is None)
+            coordinator.standing.shut_out_revoked()
             _announce(coordinator, say)
             watched = 0
             while not stop.wait(_WATCH_S):
@@ -78,7 +79,11 @@ def _start_servers(coordinator: Coordinator) -> list[grpc.Server]:
         coordinator.enrolment, coordinator.trust_root.to_bytes(), config.exchange_address, config.fleet_address
     )
     exchange = ExchangeService(
-        coordinator.contracting, coordinator.admission, coordinator.requests, coordinator.enrolment
+        coordinator.contracting,
+        coordinator.admission,
+        coordinator.requests,
+        coordinator.enrolment,
+        coordinator.standing,
     )
     first = serve_enrolment(enrolment, config.enrolment_address, coordinator.server, ca)
     try:

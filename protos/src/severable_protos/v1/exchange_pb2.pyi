@@ -29,12 +29,15 @@ class JoinRequest(_message.Message):
     STATEMENT_KEY_PEM_FIELD_NUMBER: _builtins.int
     NODE_KEY_FIELD_NUMBER: _builtins.int
     LEGAL_NAME_FIELD_NUMBER: _builtins.int
+    WITNESS_KEY_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     certificate_request_pem: _builtins.bytes
     statement_key_pem: _builtins.str
     node_key: _builtins.str
     """OpenSSH public key line of the Flower node"""
     legal_name: _builtins.str
+    witness_key: _builtins.str
+    """note key (type 0x04) for cosigning the log's checkpoints"""
     def __init__(
         self,
         *,
@@ -43,10 +46,11 @@ class JoinRequest(_message.Message):
         statement_key_pem: _builtins.str = ...,
         node_key: _builtins.str = ...,
         legal_name: _builtins.str = ...,
+        witness_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_request_pem", b"certificate_request_pem", "legal_name", b"legal_name", "node_key", b"node_key", "statement_key_pem", b"statement_key_pem", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_request_pem", b"certificate_request_pem", "legal_name", b"legal_name", "node_key", b"node_key", "statement_key_pem", b"statement_key_pem", "token", b"token", "witness_key", b"witness_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -62,6 +66,7 @@ class JoinReply(_message.Message):
     ROSTER_FIELD_NUMBER: _builtins.int
     EXCHANGE_ADDRESS_FIELD_NUMBER: _builtins.int
     FLEET_ADDRESS_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     party: _builtins.str
     certificate_pem: _builtins.bytes
     trust_root: _builtins.bytes
@@ -70,6 +75,8 @@ class JoinReply(_message.Message):
     """DSSE envelope"""
     exchange_address: _builtins.str
     fleet_address: _builtins.str
+    waiting: _builtins.bool
+    """true: not approved yet, and nothing but `party` is filled in"""
     def __init__(
         self,
         *,
@@ -79,10 +86,11 @@ class JoinReply(_message.Message):
         roster: _builtins.bytes = ...,
         exchange_address: _builtins.str = ...,
         fleet_address: _builtins.str = ...,
+        waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_pem", b"certificate_pem", "exchange_address", b"exchange_address", "fleet_address", b"fleet_address", "party", b"party", "roster", b"roster", "trust_root", b"trust_root"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_pem", b"certificate_pem", "exchange_address", b"exchange_address", "fleet_address", b"fleet_address", "party", b"party", "roster", b"roster", "trust_root", b"trust_root", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -176,6 +184,81 @@ class GetCheckpointReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetCheckpointReply: _TypeAlias = GetCheckpointReply  # noqa: Y015
+
+@_typing.final
+class CosignCheckpointRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTE_FIELD_NUMBER: _builtins.int
+    note: _builtins.str
+    """the checkpoint with this party's line added"""
+    def __init__(
+        self,
+        *,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CosignCheckpointRequest: _TypeAlias = CosignCheckpointRequest  # noqa: Y015
+
+@_typing.final
+class CosignCheckpointReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CosignCheckpointReply: _TypeAlias = CosignCheckpointReply  # noqa: Y015
+
+@_typing.final
+class RotateKeyRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENVELOPE_FIELD_NUMBER: _builtins.int
+    envelope: _builtins.bytes
+    """docs/formats/key-rotation.md"""
+    def __init__(
+        self,
+        *,
+        envelope: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["envelope", b"envelope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKeyRequest: _TypeAlias = RotateKeyRequest  # noqa: Y015
+
+@_typing.final
+class RotateKeyReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROSTER_FIELD_NUMBER: _builtins.int
+    roster: _builtins.bytes
+    """DSSE envelope, with the new key"""
+    def __init__(
+        self,
+        *,
+        roster: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["roster", b"roster"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RotateKeyReply: _TypeAlias = RotateKeyReply  # noqa: Y015
 
 @_typing.final
 class ContractItem(_message.Message):

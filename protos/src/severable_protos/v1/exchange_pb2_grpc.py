@@ -47,7 +47,8 @@ class EnrolmentServicer:
     """
 
     def Join(self, request, context):
-        """Exchanges a token, a certificate request and public keys for a place in the roster.
+        """Exchanges a token, a certificate request and public keys for a place in the roster. The first call uses the token
+        up; until the operator approves, and to pick up the answer, the same call is made again with the same keys.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +122,16 @@ class ExchangeStub:
                 request_serializer=severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointRequest.SerializeToString,
                 response_deserializer=severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointReply.FromString,
                 _registered_method=True)
+        self.CosignCheckpoint = channel.unary_unary(
+                '/severable.v1.Exchange/CosignCheckpoint',
+                request_serializer=severable__protos_dot_v1_dot_exchange__pb2.CosignCheckpointRequest.SerializeToString,
+                response_deserializer=severable__protos_dot_v1_dot_exchange__pb2.CosignCheckpointReply.FromString,
+                _registered_method=True)
+        self.RotateKey = channel.unary_unary(
+                '/severable.v1.Exchange/RotateKey',
+                request_serializer=severable__protos_dot_v1_dot_exchange__pb2.RotateKeyRequest.SerializeToString,
+                response_deserializer=severable__protos_dot_v1_dot_exchange__pb2.RotateKeyReply.FromString,
+                _registered_method=True)
         self.ListContracts = channel.unary_unary(
                 '/severable.v1.Exchange/ListContracts',
                 request_serializer=severable__protos_dot_v1_dot_exchange__pb2.ListContractsRequest.SerializeToString,
@@ -171,6 +182,20 @@ class ExchangeServicer:
 
     def GetCheckpoint(self, request, context):
         """The newest checkpoint of the log with the proof that it continues an earlier one, and the newest roster.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CosignCheckpoint(self, request, context):
+        """Leaves the party's own signature under a checkpoint that it has checked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateKey(self, request, context):
+        """Replaces the party's statement key; the statement is signed by the old key and the new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -231,6 +256,16 @@ def add_ExchangeServicer_to_server(servicer, server):
                     servicer.GetCheckpoint,
                     request_deserializer=severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointRequest.FromString,
                     response_serializer=severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointReply.SerializeToString,
+            ),
+            'CosignCheckpoint': grpc.unary_unary_rpc_method_handler(
+                    servicer.CosignCheckpoint,
+                    request_deserializer=severable__protos_dot_v1_dot_exchange__pb2.CosignCheckpointRequest.FromString,
+                    response_serializer=severable__protos_dot_v1_dot_exchange__pb2.CosignCheckpointReply.SerializeToString,
+            ),
+            'RotateKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateKey,
+                    request_deserializer=severable__protos_dot_v1_dot_exchange__pb2.RotateKeyRequest.FromString,
+                    response_serializer=severable__protos_dot_v1_dot_exchange__pb2.RotateKeyReply.SerializeToString,
             ),
             'ListContracts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListContracts,
@@ -323,6 +358,60 @@ class Exchange:
             '/severable.v1.Exchange/GetCheckpoint',
             severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointRequest.SerializeToString,
             severable__protos_dot_v1_dot_exchange__pb2.GetCheckpointReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CosignCheckpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/severable.v1.Exchange/CosignCheckpoint',
+            severable__protos_dot_v1_dot_exchange__pb2.CosignCheckpointRequest.SerializeToString,
+            severable__protos_dot_v1_dot_exchange__pb2.CosignCheckpointReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/severable.v1.Exchange/RotateKey',
+            severable__protos_dot_v1_dot_exchange__pb2.RotateKeyRequest.SerializeToString,
+            severable__protos_dot_v1_dot_exchange__pb2.RotateKeyReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,7 +36,9 @@ class EnrolmentStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EnrolmentAsyncStub: ...
     Join: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.JoinRequest, _exchange_pb2.JoinReply]
-    """Exchanges a token, a certificate request and public keys for a place in the roster."""
+    """Exchanges a token, a certificate request and public keys for a place in the roster. The first call uses the token
+    up; until the operator approves, and to pick up the answer, the same call is made again with the same keys.
+    """
 
 @_typing.type_check_only
 class EnrolmentAsyncStub(EnrolmentStub):
@@ -44,7 +46,9 @@ class EnrolmentAsyncStub(EnrolmentStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Join: _aio.UnaryUnaryMultiCallable[_exchange_pb2.JoinRequest, _exchange_pb2.JoinReply]  # type: ignore[assignment]
-    """Exchanges a token, a certificate request and public keys for a place in the roster."""
+    """Exchanges a token, a certificate request and public keys for a place in the roster. The first call uses the token
+    up; until the operator approves, and to pick up the answer, the same call is made again with the same keys.
+    """
 
 class EnrolmentServicer(metaclass=_abc_1.ABCMeta):
     """Reached with TLS alone: the one-time token of an invite is the authority."""
@@ -55,7 +59,9 @@ class EnrolmentServicer(metaclass=_abc_1.ABCMeta):
         request: _exchange_pb2.JoinRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_pb2.JoinReply, _abc.Awaitable[_exchange_pb2.JoinReply]]:
-        """Exchanges a token, a certificate request and public keys for a place in the roster."""
+        """Exchanges a token, a certificate request and public keys for a place in the roster. The first call uses the token
+        up; until the operator approves, and to pick up the answer, the same call is made again with the same keys.
+        """
 
 def add_EnrolmentServicer_to_server(servicer: EnrolmentServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -70,6 +76,10 @@ class ExchangeStub:
     """Exchanges a certificate that is still valid for a fresh one, over the key of the request."""
     GetCheckpoint: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.GetCheckpointRequest, _exchange_pb2.GetCheckpointReply]
     """The newest checkpoint of the log with the proof that it continues an earlier one, and the newest roster."""
+    CosignCheckpoint: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.CosignCheckpointRequest, _exchange_pb2.CosignCheckpointReply]
+    """Leaves the party's own signature under a checkpoint that it has checked."""
+    RotateKey: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.RotateKeyRequest, _exchange_pb2.RotateKeyReply]
+    """Replaces the party's statement key; the statement is signed by the old key and the new one."""
     ListContracts: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.ListContractsRequest, _exchange_pb2.ListContractsReply]
     SignContract: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.SignContractRequest, _exchange_pb2.SignContractReply]
     RequestErasure: _grpc.UnaryUnaryMultiCallable[_exchange_pb2.RequestErasureRequest, _exchange_pb2.RequestErasureReply]
@@ -88,6 +98,10 @@ class ExchangeAsyncStub(ExchangeStub):
     """Exchanges a certificate that is still valid for a fresh one, over the key of the request."""
     GetCheckpoint: _aio.UnaryUnaryMultiCallable[_exchange_pb2.GetCheckpointRequest, _exchange_pb2.GetCheckpointReply]  # type: ignore[assignment]
     """The newest checkpoint of the log with the proof that it continues an earlier one, and the newest roster."""
+    CosignCheckpoint: _aio.UnaryUnaryMultiCallable[_exchange_pb2.CosignCheckpointRequest, _exchange_pb2.CosignCheckpointReply]  # type: ignore[assignment]
+    """Leaves the party's own signature under a checkpoint that it has checked."""
+    RotateKey: _aio.UnaryUnaryMultiCallable[_exchange_pb2.RotateKeyRequest, _exchange_pb2.RotateKeyReply]  # type: ignore[assignment]
+    """Replaces the party's statement key; the statement is signed by the old key and the new one."""
     ListContracts: _aio.UnaryUnaryMultiCallable[_exchange_pb2.ListContractsRequest, _exchange_pb2.ListContractsReply]  # type: ignore[assignment]
     SignContract: _aio.UnaryUnaryMultiCallable[_exchange_pb2.SignContractRequest, _exchange_pb2.SignContractReply]  # type: ignore[assignment]
     RequestErasure: _aio.UnaryUnaryMultiCallable[_exchange_pb2.RequestErasureRequest, _exchange_pb2.RequestErasureReply]  # type: ignore[assignment]
@@ -115,6 +129,22 @@ class ExchangeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_exchange_pb2.GetCheckpointReply, _abc.Awaitable[_exchange_pb2.GetCheckpointReply]]:
         """The newest checkpoint of the log with the proof that it continues an earlier one, and the newest roster."""
+
+    @_abc_1.abstractmethod
+    def CosignCheckpoint(
+        self,
+        request: _exchange_pb2.CosignCheckpointRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_pb2.CosignCheckpointReply, _abc.Awaitable[_exchange_pb2.CosignCheckpointReply]]:
+        """Leaves the party's own signature under a checkpoint that it has checked."""
+
+    @_abc_1.abstractmethod
+    def RotateKey(
+        self,
+        request: _exchange_pb2.RotateKeyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_exchange_pb2.RotateKeyReply, _abc.Awaitable[_exchange_pb2.RotateKeyReply]]:
+        """Replaces the party's statement key; the statement is signed by the old key and the new one."""
 
     @_abc_1.abstractmethod
     def ListContracts(

@@ -1,5 +1,6 @@
 """`join`: an invite in, a home out."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,14 @@ from severable_client.adapters.cli.options import DEFAULT_HOME, Format, FormatOp
 from severable_client.adapters.enrolment_grpc import GrpcEnrolment
 from severable_client.adapters.files import storage
 from severable_client.adapters.founding import join as make_home
+from severable_client.adapters.keys import PublicHalves
 from severable_client.bootstrap import now
 from severable_client.errors import InviteError
 from severable_client.invite import MAX_CHARACTERS, PREFIX, Invite, parse_invite
 from severable_client.joining import Wishes
+from severable_trust.keys import PublicKey
+
+_ASK_EVERY_S = 2.0
 
 EXAMPLE = "Example: severable-client join invite.txt --data ~/images --home ~/severable --legal-name 'Hospital A'"
 
@@ -23,6 +28,9 @@ def join(
     legal_name: Annotated[
         str, typer.Option("--legal-name", help="As contracts shall carry it; default: your id.")
     ] = "",
+    wait: Annotated[
+        int, typer.Option("--wait", min=0, help="Minutes to wait for the coordinator's operator to approve.")
+    ] = 60,
     fingerprint: Annotated[
         str, typer.Option("--fingerprint", help="Refuse unless the coordinator's authority has this SHA-256.")
     ] = "",
@@ -32,7 +40,8 @@ def join(
     """Join a federation: make keys and a home, and take your place in the roster.
 
     Private keys are made on this machine and stay on it. Compare the fingerprint that is shown with the one the
-    coordinator tells you over another channel, before you sign anything.
+    coordinator tells you over another channel, before you sign anything. The coordinator's operator looks at your
+    keys and lets you in; until then this command waits, and interrupted it goes on where it stopped.
     """
     asked = _read(invite)
     folder = home.expanduser().absolute()
@@ -42,12 +51,32 @@ def join(
     wishes = Wishes(
         home=folder, data=data.expanduser(), legal_name=legal_name or asked.party, fingerprint=fingerprint or None
     )
-    config = make_home(asked, wishes, _enrol, now())
+    config = make_home(asked, wishes, _enrol, now(), _Patience(wait * 60.0, how))
     if how is Format.JSON:
         write_json({"party": config.party, "home": str(folder), "fingerprint": asked.fingerprint})
         return
     typer.echo(f"joined as {config.party}; home: {folder}")
     typer.echo(f"next: severable-client contract review --home {folder}")
+
+
+class _Patience:
+    """Waits for the operator, and says once what for."""
+
+    def __init__(self, seconds: float, how: Format) -> None:
+        self._until = time.monotonic() + seconds
+        self._how = how
+        self._said = False
+
+    def __call__(self, halves: PublicHalves) -> bool:
+        if not self._said and self._how is Format.TEXT:
+            key_id = PublicKey.from_pem(halves.statement_pem).key_id
+            typer.echo("waiting for the coordinator to approve; tell its operator your statement key over the phone:")
+            typer.echo(f"  {key_id}")
+        self._said = True
+        if time.monotonic() + _ASK_EVERY_S > self._until:
+            return False
+        time.sleep(_ASK_EVERY_S)
+        return True
 
 
 def _read(given: str) -> Invite:

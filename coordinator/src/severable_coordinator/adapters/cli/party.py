@@ -1,4 +1,4 @@
-"""`party invite`, `party list` and `party revoke`."""
+"""`party`: inviting, letting in, certifying, revoking, listing."""
 
 import base64
 from pathlib import Path
@@ -11,6 +11,7 @@ from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format,
 from severable_coordinator.adapters.cli.output import listing
 from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.bootstrap import open_home
+from severable_coordinator.errors import RefusedError
 from severable_trust import canonical
 from severable_trust.instant import format_instant
 from severable_trust.roster import Roster
@@ -18,16 +19,21 @@ from severable_trust.statement import open_statement
 
 app = typer.Typer(no_args_is_help=True)
 
+_MIN_KEY_DIGITS = 8
+
 
 @app.command(epilog="Example: severable-coordinator party invite hospital-a --out hospital-a.invite")
 def invite(
     name: Annotated[str, typer.Argument(help="The party's id: lower-case letters, digits, hyphens.")],
     out: Annotated[Path | None, typer.Option(help="Write the invite to this file instead of printing it.")] = None,
+    approved: Annotated[
+        bool, typer.Option("--approved", help="Let whoever brings it in at once, without `party approve`.")
+    ] = False,
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Make a one-time invite for a data owner, valid for a day. Hand it over by a channel you trust."""
     coordinator = open_home(home)
-    token, expires = coordinator.enrolment.invite(name)
+    token, expires = coordinator.enrolment.invite(name, approved=approved)
     body = {
         "format": "severable-invite/v1",
         "party": name,
@@ -43,6 +49,36 @@ def invite(
     write_private(out, (text + "\n").encode())
     print(f"invite for {name}: {out}, until {expires:%Y-%m-%d %H:%M} UTC")
     print(f"tell {name} this fingerprint by another channel: {fingerprint(coordinator.authority.certificate)}")
+
+
+@app.command(epilog="Example: severable-coordinator party approve hospital-a")
+def approve(
+    name: Annotated[str, typer.Argument(help="The party's id, as `party list` shows it.")],
+    key: Annotated[str, typer.Option(help="Refuse unless its statement key begins so (8 digits or more).")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Let a party in that used its invite: into the roster and Flower, with a certificate. Compare its key first."""
+    coordinator = open_home(home)
+    facts = coordinator.enrolment.application(name).facts
+    key_id = facts.statement_key.key_id
+    if key and (len(key) < _MIN_KEY_DIGITS or not key_id.startswith(key.lower())):
+        raise RefusedError(f"{name} sent statement key {key_id}, which does not begin with {key!r}: do not let it in")
+    if not yes and not key:
+        print(f"{name} calls itself {facts.legal_name!r}; its statement key is\n  {key_id}")
+        typer.confirm("did its administrator read this key to you?", abort=True)
+    roster = open_statement(coordinator.enrolment.approve(name), Roster, [coordinator.logbook.key]).value
+    print(f"{name} is let in; the roster is now version {roster.version}; its `join` goes on by itself")
+
+
+@app.command(epilog="Example: severable-coordinator party decline hospital-a")
+def decline(
+    name: Annotated[str, typer.Argument(help="The party's id, as `party list` shows it.")],
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Turn a party away that waits to join. Its invite is used up; make a new one if it was a mistake."""
+    open_home(home).enrolment.decline(name)
+    print(f"{name} is turned away")
 
 
 @app.command(epilog="Example: severable-coordinator party certify hospital-a hospital-a.csr --out hospital-a.crt")
@@ -69,14 +105,15 @@ def revoke(
     coordinator.parties.party(name)
     if not yes:
         typer.confirm(f"revoke {name} for good? What it signed before stays valid", abort=True)
-    version = open_statement(coordinator.enrolment.revoke(name), Roster, [coordinator.logbook.key]).value.version
+    version = open_statement(coordinator.standing.revoke(name), Roster, [coordinator.logbook.key]).value.version
     print(f"{name} is revoked; the roster is now version {version}")
     print("its contracts and shards stay: end them with `remove`, or invite the party anew under another name")
 
 
 @app.command("list", epilog="Example: severable-coordinator party list --format json")
 def list_parties(how: As = Format.TEXT, home: Home = DEFAULT_HOME) -> None:
-    """List the parties that have joined."""
+    """List the parties that have joined, and those that wait to."""
+    parties = open_home(home).parties
     rows: list[dict[str, object]] = [
         {
             "party": party.id,
@@ -84,6 +121,16 @@ def list_parties(how: As = Format.TEXT, home: Home = DEFAULT_HOME) -> None:
             "status": party.status,
             "statement_key": party.statement_key.key_id[:16],
         }
-        for party in open_home(home).parties.parties()
+        for party in parties.parties()
+    ]
+    rows += [
+        {
+            "party": waiting.party,
+            "legal_name": waiting.facts.legal_name,
+            "status": "waiting for `party approve`",
+            "statement_key": waiting.facts.statement_key.key_id[:16],
+        }
+        for waiting in parties.applications()
+        if waiting.approved is None
     ]
     listing(rows, how, "nobody has joined; invite someone with `party invite NAME`")

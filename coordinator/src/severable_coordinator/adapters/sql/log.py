@@ -6,7 +6,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.sql.database import Database
-from severable_coordinator.adapters.sql.tables import body, checkpoint, log_entry, log_node
+from severable_coordinator.adapters.sql.tables import body, checkpoint, cosignature, log_entry, log_node
 from severable_coordinator.errors import NotFoundError, StorageError
 from severable_trust import merkle
 from severable_trust.checkpoint import Checkpoint, LogProof
@@ -57,6 +57,18 @@ class SqlLog:
         with self._database.read() as connection:
             return self._newest(connection)
 
+    def checkpoint_of(self, size: int) -> str:
+        """See Log."""
+        with self._database.read() as connection:
+            return _cosigned_note(connection, size)
+
+    def cosign(self, size: int, cosigner: str, line: str) -> None:
+        """See Log."""
+        values = {"size": size, "cosigner": cosigner, "line": line}
+        keep = upsert(cosignature).values(values)
+        with self._database.write() as connection:
+            connection.execute(keep.on_conflict_do_update(index_elements=["size", "cosigner"], set_={"line": line}))
+
     def prove(self, entry: LogEntry) -> LogProof:
         """See Log."""
         with self._database.read() as connection:
@@ -64,9 +76,9 @@ class SqlLog:
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise NotFoundError(f"statement {entry.statement} is not in the log")
-            newest, note = self._newest(connection)
-            path = merkle.inclusion_proof(_Nodes(connection), row.place, newest.size)
-        return LogProof(index=row.place, hashes=path, checkpoint=note)
+            size = _best_vouched(connection, row.place) or self._newest(connection)[0].size
+            path = merkle.inclusion_proof(_Nodes(connection), row.place, size)
+            return LogProof(index=row.place, hashes=path, checkpoint=_cosigned_note(connection, size))
 
     def consistency(self, since: int) -> tuple[str, tuple[bytes, ...]]:
         """See Log."""
@@ -132,6 +144,21 @@ class _Nodes:
     def get(self, level: int, index: int) -> bytes:
         query = select(log_node.c.hash).where((log_node.c.level == level) & (log_node.c.place == index))
         return bytes(self._connection.execute(query).scalar_one())
+
+
+def _best_vouched(connection: Connection, place: int) -> int | None:
+    """The size of the checkpoint over an entry that most have cosigned, the newest of equals; None for none."""
+    count = func.count()
+    query = select(cosignature.c.size).where(cosignature.c.size > place).group_by(cosignature.c.size)
+    return connection.execute(query.order_by(count.desc(), cosignature.c.size.desc()).limit(1)).scalar()
+
+
+def _cosigned_note(connection: Connection, size: int) -> str:
+    note: str | None = connection.execute(select(checkpoint.c.note).where(checkpoint.c.size == size)).scalar()
+    if note is None:
+        raise NotFoundError(f"the log has no checkpoint over {size} entries")
+    lines = select(cosignature.c.line).where(cosignature.c.size == size).order_by(cosignature.c.cosigner)
+    return note + "".join(connection.execute(lines).scalars())
 
 
 def _size(connection: Connection) -> int:

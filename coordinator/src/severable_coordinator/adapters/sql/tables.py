@@ -1,6 +1,17 @@
 """The tables. Digests are stored as "sha256:<hex>", times as RFC 3339 text in UTC, envelopes as the bytes signed."""
 
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, MetaData, PrimaryKeyConstraint, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
 
 metadata = MetaData()
 
@@ -12,6 +23,8 @@ party = Table(
     Column("statement_key", Text, nullable=False, unique=True),
     Column("node_key", Text, nullable=False, unique=True),
     Column("status", String, nullable=False),
+    Column("former_keys", Text, nullable=False),  # PEM blocks, newest first
+    Column("witness", Text, nullable=False),
 )
 
 peer = Table(
@@ -27,6 +40,22 @@ invite = Table(
     Column("party", String, primary_key=True),
     Column("token_hash", String, nullable=False, unique=True),
     Column("expires", String, nullable=False),
+    Column("approved", Boolean, nullable=False),
+)
+
+application = Table(
+    "application",
+    metadata,
+    Column("party", String, primary_key=True),
+    Column("token_hash", String, nullable=False, unique=True),
+    Column("request", LargeBinary, nullable=False),
+    Column("statement_key", Text, nullable=False),
+    Column("node_key", Text, nullable=False),
+    Column("legal_name", Text, nullable=False),
+    Column("witness", Text, nullable=False),
+    Column("received", String, nullable=False),
+    Column("certificate", LargeBinary, nullable=False),
+    Column("approved", String, nullable=False),  # "" while it waits
 )
 
 recipe = Table(
@@ -145,6 +174,15 @@ checkpoint = Table(
     metadata,
     Column("size", Integer, primary_key=True, autoincrement=False),
     Column("note", Text, nullable=False),
+)
+
+cosignature = Table(
+    "cosignature",
+    metadata,
+    Column("size", Integer, ForeignKey("checkpoint.size"), nullable=False),
+    Column("cosigner", String, nullable=False),
+    Column("line", Text, nullable=False),
+    PrimaryKeyConstraint("size", "cosigner"),
 )
 
 body = Table(

@@ -1,5 +1,6 @@
 """Invites and joining: the token says who you are, and says it once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from severable_coordinator.errors import ConfigError, ConflictError, NotFoundErr
 from severable_coordinator.membership import JoinFacts
 from severable_trust.errors import StatementError
 from severable_trust.note import KeyType, LogSigner
-from severable_trust.roster import PartyStatus
+from severable_trust.roster import PartyStatus, Roster
+from severable_trust.statement import Kind, open_statement
 
 
 @pytest.fixture
@@ -213,3 +215,18 @@ def test_a_revoked_partys_certificate_is_not_renewed(world: World) -> None:
     world.standing.revoke("archive")
     with pytest.raises(StatementError, match="revoked"):
         world.enrolment.renew("archive", owner.request_pem())
+
+
+def test_parties_that_join_at_the_same_moment_are_all_in_the_newest_roster(world: World) -> None:
+    names = [f"owner-{number}" for number in range(8)]
+    tokens = {name: world.enrolment.invite(name, approved=True)[0] for name in names}
+    facts = {name: world.facts(Owner.make(name)) for name in names}
+    enrolments = {name: replace(world.enrolment, logbook=world.reopened().logbook) for name in names}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: enrolments[name].join(tokens[name], facts[name]), names))
+    log = world.coordinator.log
+    rosters = [
+        open_statement(log.body(s), Roster, [world.coordinator.logbook.key]).value for s in log.statements(Kind.ROSTER)
+    ]
+    assert [roster.version for roster in rosters] == list(range(1, 10))
+    assert [party.id for party in rosters[-1].parties] == names

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from severable_coordinator.adapters.authority import KeyPair, issue_party
 from severable_coordinator.adapters.engine import EngineConfig
+from severable_coordinator.adapters.exclusive import exclusive
 from severable_coordinator.adapters.settings import read_config
 from severable_coordinator.adapters.sql.composites import SqlCompositeStore
 from severable_coordinator.adapters.sql.contracts import SqlContractStore
@@ -123,6 +124,7 @@ class Coordinator:
             parties=self.parties,
             clock=self.clock,
             trust_root=self.trust_root,
+            turn=lambda: exclusive(self.layout.roster_lock),
         )
 
     @cached_property

@@ -101,6 +101,11 @@ class Layout:
         return self.home / "trust-root.json"
 
     @property
+    def roster_lock(self) -> Path:
+        """Held while a roster is issued."""
+        return self.home / "roster.lock"
+
+    @property
     def lock(self) -> Path:
         """Held by `up` for as long as it runs."""
         return self.home / "up.lock"

@@ -1,5 +1,7 @@
 """Signing statements in the coordinator's name and putting them into the log: the one way in for every use case."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,6 +29,7 @@ class Logbook:
     parties: PartyStore
     clock: Clock
     trust_root: TrustRoot
+    turn: Callable[[], AbstractContextManager[None]]  # one roster at a time, over every process of the coordinator
 
     @property
     def key(self) -> PublicKey:
@@ -49,7 +52,10 @@ class Logbook:
 
     def issue_roster(self) -> Envelope:
         """Sign and log the roster as it is now; its version is one more than that of the last one."""
-        version = len(self.log.statements(Kind.ROSTER)) + 1
+        with self.turn():
+            return self._issue_roster(len(self.log.statements(Kind.ROSTER)) + 1)
+
+    def _issue_roster(self, version: int) -> Envelope:
         parties = tuple(
             RosterParty(
                 id=party.id,

@@ -1,0 +1,14 @@
+"""One at a time, over threads and processes: a lock file that the operating system drops when its holder ends."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Wait for the lock and hold it for the block. Not reentrant."""
+    with path.open("a") as stream:  # an own open file for every holder: threads of one process exclude each other too
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

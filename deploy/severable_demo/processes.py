@@ -35,6 +35,8 @@ class Processes:
     _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _running: set[subprocess.Popen[str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+    _ending: bool = False
 
     def __enter__(self) -> Self:
         """Begin the log; from here on SIGTERM ends the demo as Ctrl-C does."""
@@ -104,7 +106,9 @@ class Processes:
         """Start a daemon without waiting."""
         self._say(f"$ {' '.join(_short(word) for word in command)} &")
         argv = [str(Path(sys.executable).parent / command[0]), *command[1:]]
-        with self._output(name).open("wb") as output:
+        with self._starting, self._output(name).open("wb") as output:
+            if self._ending:  # a daemon that starts after the others were asked to end would outlive them
+                raise StepFailedError(f"{name} is not started any more: the demo is ending")
             self._daemons[name] = subprocess.Popen(
                 argv, stdout=output, stderr=subprocess.STDOUT, env=_environment(), start_new_session=True
             )
@@ -129,6 +133,8 @@ class Processes:
 
     def stop_all(self) -> None:
         """Ask every command and daemon to stop, all at once, newest first; kill the group of a daemon that does not."""
+        with self._starting:
+            self._ending = True
         for command in set(self._running):
             command.terminate()
         running = [self._daemons[name] for name in reversed(self.alive())]

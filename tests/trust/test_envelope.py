@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope as OtherEnvelope
-from securesystemslib.signer import Key as OtherKey  # type: ignore[attr-defined]  # public, though not in __all__
+from securesystemslib.signer import Key as OtherKey
 
 from severable_trust.canonical import decode, encode
 from severable_trust.envelope import Envelope, Signature, pae, sign, verify

@@ -14,6 +14,7 @@ from severable_client.adapters.database import open_database
 from severable_client.adapters.exchange_grpc import TIMEOUT_S, GrpcExchange
 from severable_client.adapters.files import FolderRecipeStore, FolderRemovalStore, FolderViewStore, storage
 from severable_client.adapters.keys import read_former, read_public
+from severable_client.adapters.signing import own_signer
 from severable_client.adapters.sql import SqlContractStore, SqlJobStore, SqlJournal
 from severable_client.contracts import Holdings, Sides, permitted_apps
 from severable_client.errors import HomeError
@@ -23,6 +24,7 @@ from severable_client.ports import ContractStore, JobReport, JobRequest, JobStor
 from severable_client.removal import RemovalStore
 from severable_client.witness import Witness
 from severable_trust.errors import TrustError
+from severable_trust.keys import Signer
 from severable_trust.trust_root import TrustRoot
 
 
@@ -55,6 +57,10 @@ class Home:
     def witness(self) -> Witness:
         """This party's watch over the coordinator's log and roster."""
         return Witness(root=self.trust_root, views=FolderViewStore(self.layout), clock=now)
+
+    def signer(self) -> Signer:
+        """Return the signer of this party's statements; raises HomeError when its key cannot be used."""
+        return own_signer(self.layout, self.config.statement_key)
 
     def exchange(self, timeout_s: float = TIMEOUT_S) -> GrpcExchange:
         """Return the coordinator's exchange; use it in a ``with`` statement.

@@ -42,6 +42,11 @@ class Layout:
         return self.keys / "statement.pem"
 
     @property
+    def statement_pin(self) -> Path:
+        """The PIN of a statement key that a token holds, where the operator keeps it in a file."""
+        return self.keys / "statement.pin"
+
+    @property
     def statement_public(self) -> Path:
         """Its public half, PEM: enough for whoever only verifies."""
         return self.keys / "statement.pub"

@@ -29,12 +29,16 @@ class Wishes:
         data: the folder of images.
         legal_name: 1 to 120 printable characters, as contracts shall carry it.
         fingerprint: the authority's fingerprint as told over another channel, or None.
+        statement_key: URI of a statement key that a token or key service holds, or "" to make one in the home.
+        statement_public: the public half of that key, or None.
     """
 
     home: Path
     data: Path
     legal_name: str
     fingerprint: str | None = None
+    statement_key: str = ""
+    statement_public: PublicKey | None = None
 
 
 def require_ready(invite: Invite, wishes: Wishes, at: datetime) -> None:

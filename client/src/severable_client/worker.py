@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from severable_client.adapters.files import storage, write_whole
-from severable_client.adapters.keys import read_signer
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.contracts import permit
 from severable_client.errors import AbandonedError, ClientError, JobStateError, StorageError
@@ -108,7 +107,7 @@ class Worker:
         )
         self._say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
         images_NCHW = read_images(Path(config.data), recipe)
-        signer = read_signer(self._home.layout)
+        signer = self._home.signer()
         finished = train_shard(order, images_NCHW, signer, self._on_step, self._on_gate)
         with storage(f"{self._folder} cannot be made"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from severable_coordinator.adapters.authority import KeyPair, issue_party
 from severable_coordinator.adapters.engine import EngineConfig
 from severable_coordinator.adapters.exclusive import exclusive
 from severable_coordinator.adapters.settings import read_config
+from severable_coordinator.adapters.signing import read_signer
 from severable_coordinator.adapters.sql.composites import SqlCompositeStore
 from severable_coordinator.adapters.sql.contracts import SqlContractStore
 from severable_coordinator.adapters.sql.database import Database
@@ -37,7 +38,6 @@ from severable_coordinator.training import Training
 from severable_trust.checkpoint import Checkpoint
 from severable_trust.contract import Action
 from severable_trust.digest import Digest
-from severable_trust.keys import PemSigner
 from severable_trust.note import LogSigner, sign_note
 from severable_trust.trust_root import TrustRoot
 
@@ -119,7 +119,7 @@ class Coordinator:
         """The coordinator's identity with its log."""
         return Logbook(
             coordinator=self.config.id,
-            signer=PemSigner(self._read(self.layout.keys / "statement.pem")),
+            signer=read_signer(self.layout, self.config),
             log=self.log,
             parties=self.parties,
             clock=self.clock,

@@ -22,6 +22,7 @@ class Config:
     legal_name: str
     host: str
     ports: Ports
+    statement_key: str = ""  # URI of a key in hardware or a key service; "" for the file keys/statement.pem
 
     @property
     def enrolment_address(self) -> str:
@@ -59,6 +60,11 @@ class Layout:
     def keys(self) -> Path:
         """Private keys, mode 0700; kept out of every backup that holds the database."""
         return self.home / "keys"
+
+    @property
+    def statement_public(self) -> Path:
+        """Public half (PEM) of a statement key that is not a file here."""
+        return self.keys / "statement.pub"
 
     @property
     def data_keys(self) -> Path:

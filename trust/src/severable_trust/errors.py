@@ -6,7 +6,8 @@
     ├── StatementError         well signed, but it says the wrong thing: type, subject, field, mismatch
     ├── LogError               an inclusion proof, a consistency proof or a checkpoint does not hold
     ├── ContractError          the contract does not allow this, or not now
-    └── AdmissionError         a shard is refused, at the step it names
+    ├── AdmissionError         a shard is refused, at the step it names
+    └── SignerError            a key of one's own, behind a URI, cannot be used
 
 Every message is one printable line that says what is wrong and where, whatever the refused bytes held. A wrong call
 of this package (an argument of the wrong kind) raises ValueError instead: that is the caller's fault.
@@ -42,6 +43,10 @@ class LogError(TrustError):
 
 class ContractError(TrustError):
     """The contract does not allow this action, or is not in force, or cannot go from one state to another."""
+
+
+class SignerError(TrustError):
+    """A key of one's own that a token or a key service holds cannot be used: scheme, library, PIN, or another key."""
 
 
 class AdmissionError(TrustError):

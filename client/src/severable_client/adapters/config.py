@@ -21,6 +21,7 @@ class Config:
         fleet: host:port of the coordinator's Flower fleet API (TLS).
         data: the folder of images that shards are trained on; it never leaves this machine.
         threads: CPU threads of a training, 1 to 256; one seed gives the same bytes only for the same number.
+        statement_key: URI of a statement key that a token or key service holds; "" for the file keys/statement.pem.
     """
 
     party: str
@@ -29,6 +30,7 @@ class Config:
     fleet: str
     data: str
     threads: int = 1
+    statement_key: str = ""
 
 
 def read_config(path: Path) -> Config:
@@ -61,7 +63,7 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
         if name not in known:
             raise ConfigError(f"{path}: unknown field {name!r}; known are {', '.join(sorted(known))}")
     texts: dict[str, str] = {}
-    for name in sorted(known - {"threads"}):
+    for name in sorted(known - {"threads", "statement_key"}):
         value = given.get(name)
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{path}: field {name!r} must be text and is {value!r}")
@@ -69,7 +71,10 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
     threads = given.get("threads", 1)
     if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
         raise ConfigError(f"{path}: field 'threads' must be a whole number from 1 to {MAX_THREADS} and is {threads!r}")
-    return Config(**texts, threads=threads)
+    uri = given.get("statement_key", "")
+    if not isinstance(uri, str):
+        raise ConfigError(f"{path}: field 'statement_key' must be text and is {uri!r}")
+    return Config(**texts, threads=threads, statement_key=uri)
 
 
 def write_config(path: Path, config: Config) -> None:

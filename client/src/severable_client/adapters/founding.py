@@ -15,6 +15,7 @@ from severable_client.adapters.data_folder import count_images
 from severable_client.adapters.database import open_database
 from severable_client.adapters.files import storage, write_whole
 from severable_client.adapters.keys import FOLDER, PublicHalves, certificate_term, make_keys, read_halves
+from severable_client.adapters.signing import own_signer
 from severable_client.adapters.sql import SqlJournal
 from severable_client.errors import AnswerError, HomeError, NotApprovedError, UnreachableError
 from severable_client.exchange import Application, Enrolment, Membership
@@ -23,6 +24,7 @@ from severable_client.invite import Invite
 from severable_client.joining import Wishes, require_member, require_ready
 from severable_client.ports import JournalEntry
 from severable_trust.digest import Digest
+from severable_trust.keys import PublicKey
 
 Pause = Callable[[PublicHalves], bool]  # told that the operator has not approved yet; whether to ask once more
 
@@ -54,7 +56,7 @@ def join(
     count_images(wishes.data)
     try:
         layout = Layout(staging)
-        halves = _halves(layout, invite.party)
+        halves = _halves(layout, invite.party, wishes.statement_public)
         application = _application(invite, wishes, halves)
         membership = _apply(enrol(invite), application, halves, pause)
         config = _fill(layout, invite, wishes, application, membership)
@@ -94,19 +96,21 @@ def _fill(layout: Layout, invite: Invite, wishes: Wishes, application: Applicati
     write_whole(layout.trust_root, membership.trust_root)
     write_whole(layout.roster, membership.roster)
     _require_own_certificate(layout)
+    own_signer(layout, wishes.statement_key)  # a key held elsewhere must sign before the home is founded on it
     config = Config(
         party=membership.party,
         legal_name=wishes.legal_name,
         exchange=membership.exchange_address,
         fleet=membership.fleet_address,
         data=str(wishes.data.absolute()),
+        statement_key=wishes.statement_key,
     )
     with storage(f"{layout.config} cannot be written"):
         write_config(layout.config, config)
     return config
 
 
-def _halves(layout: Layout, party: str) -> PublicHalves:
+def _halves(layout: Layout, party: str, statement: PublicKey | None) -> PublicHalves:
     """The keys of an application that was begun before, or new ones."""
     if layout.node_public.is_file():
         return read_halves(layout, party)
@@ -115,7 +119,7 @@ def _halves(layout: Layout, party: str) -> PublicHalves:
         layout.root.mkdir(parents=True, mode=FOLDER)
         for folder in layout.folders():
             folder.mkdir(mode=FOLDER)
-    return make_keys(layout, party)
+    return make_keys(layout, party, statement)
 
 
 def _apply(enrolment: Enrolment, application: Application, halves: PublicHalves, pause: Pause) -> Membership:

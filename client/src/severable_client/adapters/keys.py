@@ -50,20 +50,28 @@ class PublicHalves:
     witness_vkey: str
 
 
-def make_keys(layout: Layout, party: str) -> PublicHalves:
+def make_keys(layout: Layout, party: str, statement: PublicKey | None = None) -> PublicHalves:
     """Make the key pairs in a new home and return their public halves.
+
+    Args:
+        layout: the home.
+        party: the party's id.
+        statement: public half of a statement key that a token or key service holds; None makes one here.
 
     Raises:
         StorageError: a file cannot be written.
     """
-    statement, tls = PemSigner.generate(), ec.generate_private_key(ec.SECP256R1())
+    tls = ec.generate_private_key(ec.SECP256R1())
     witness = LogSigner.generate(party, KeyType.COSIGNATURE)
     node = ec.generate_private_key(ec.SECP384R1())
     node_line = node.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode("ascii")
     tls_pem = tls.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     node_pem = node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    write_whole(layout.statement_key, statement.private_pem(), PRIVATE)
-    write_whole(layout.statement_public, statement.public_key.pem.encode("ascii"))
+    if statement is None:
+        made = PemSigner.generate()
+        write_whole(layout.statement_key, made.private_pem(), PRIVATE)
+        statement = made.public_key
+    write_whole(layout.statement_public, statement.pem.encode("ascii"))
     write_whole(layout.tls_key, tls_pem, PRIVATE)
     write_whole(layout.tls_request, _request(tls, party))
     write_whole(layout.witness_key, witness.private_pem(), PRIVATE)
@@ -172,8 +180,12 @@ def certificate_term(layout: Layout) -> tuple[datetime, datetime]:
 
 
 def loose_permissions(layout: Layout) -> tuple[Path, ...]:
-    """Return the key files (and their folder) that others than the owner could read, or that are missing."""
-    private = [layout.keys, layout.statement_key, layout.tls_key, layout.witness_key, layout.node_key]
+    """Return the key files (and their folder) that others than the owner could read, or that are missing.
+
+    A statement key may be held elsewhere: its file is only looked at where it is there.
+    """
+    private = [layout.keys, layout.tls_key, layout.witness_key, layout.node_key]
+    private += [path for path in (layout.statement_key, layout.statement_pin) if path.exists()]
     return tuple(path for path in private if not path.exists() or stat.S_IMODE(path.stat().st_mode) & 0o077)
 
 

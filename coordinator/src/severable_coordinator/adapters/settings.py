@@ -8,6 +8,7 @@ from severable_coordinator.config import Config, Ports
 from severable_coordinator.errors import ConfigError
 
 _TEXT = ("id", "legal_name", "host")
+_URI = "statement_key"
 _PORTS = ("enrolment", "exchange", "fleet", "control")
 
 
@@ -19,17 +20,20 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path.parent}: not a coordinator's home; run `severable-coordinator init`") from error
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
-    if not isinstance(value, dict) or set(value) != {*_TEXT, "ports"} or not isinstance(value["ports"], dict):
-        raise ConfigError(f"{path}: must have exactly the fields {', '.join(_TEXT)} and ports")
+    if not isinstance(value, dict) or not isinstance(value.get("ports"), dict):
+        raise ConfigError(f"{path}: must have the fields {', '.join(_TEXT)} and ports")
+    if set(value) - {_URI} != {*_TEXT, "ports"}:
+        raise ConfigError(f"{path}: must have exactly the fields {', '.join(_TEXT)} and ports, and may have {_URI}")
     ports = value["ports"]
     if set(ports) != set(_PORTS):
         raise ConfigError(f"{path}: ports must be exactly {', '.join(_PORTS)}")
     for name in _PORTS:
         check_port(path, name, ports[name])
-    for name in _TEXT:
+    for name in (*_TEXT, *({_URI} & set(value))):
         if not isinstance(value[name], str) or not value[name]:
             raise ConfigError(f"{path}: {name} must be text")
-    return Config(**{name: value[name] for name in _TEXT}, ports=Ports(**ports))
+    texts = {name: value[name] for name in _TEXT}
+    return Config(**texts, ports=Ports(**ports), statement_key=value.get(_URI, ""))
 
 
 def check_port(where: Path | str, name: str, value: object) -> None:
@@ -41,5 +45,7 @@ def check_port(where: Path | str, name: str, value: object) -> None:
 def render_config(config: Config) -> str:
     """config.yaml's text."""
     ports = {name: getattr(config.ports, name) for name in _PORTS}
-    value = {"id": config.id, "legal_name": config.legal_name, "host": config.host, "ports": ports}
+    value: dict[str, object] = {"id": config.id, "legal_name": config.legal_name, "host": config.host, "ports": ports}
+    if config.statement_key:
+        value[_URI] = config.statement_key
     return yaml.safe_dump(value, sort_keys=False)

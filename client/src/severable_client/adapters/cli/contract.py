@@ -15,7 +15,6 @@ from severable_client.adapters.cli.options import (
     write_json,
     write_table,
 )
-from severable_client.adapters.keys import read_signer
 from severable_client.adapters.recipe_words import describe_recipe
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.contracts import FINAL, find, open_contract, refresh, sign_contract
@@ -82,7 +81,7 @@ def sign(
         _show(record, contract, opened)
         typer.confirm(f"\nSign this contract as {contract.assigner.legal_name}?", abort=True)
     with opened.exchange() as exchange:
-        kept = sign_contract(record, read_signer(opened.layout), exchange, opened.holdings)
+        kept = sign_contract(record, opened.signer(), exchange, opened.holdings)
     if how is Format.JSON:
         write_json(_row(kept))
         return
@@ -110,7 +109,7 @@ def terminate(
         record, shards, party=opened.config.party, reason=reason, request_id=str(uuid.uuid4()), at=now()
     )
     with opened.exchange() as exchange:
-        signer = read_signer(opened.layout)
+        signer = opened.signer()
         removal = end_contract(record, request, signer, exchange, opened.holdings, removals=opened.removals)
     answer, asked = removal.answer, removal.says
     due = "" if answer is None else f"{answer.expected_completion:%Y-%m-%d %H:%M} UTC"

@@ -15,6 +15,7 @@ from severable_client.bootstrap import now
 from severable_client.errors import InviteError
 from severable_client.invite import MAX_CHARACTERS, PREFIX, Invite, parse_invite
 from severable_client.joining import Wishes
+from severable_trust.errors import TrustError
 from severable_trust.keys import PublicKey
 
 _ASK_EVERY_S = 2.0
@@ -34,6 +35,12 @@ def join(
     fingerprint: Annotated[
         str, typer.Option("--fingerprint", help="Refuse unless the coordinator's authority has this SHA-256.")
     ] = "",
+    statement_key: Annotated[
+        str, typer.Option("--statement-key", help="URI of a statement key in an HSM or key service, as hsm:2?label=a.")
+    ] = "",
+    statement_public: Annotated[
+        Path | None, typer.Option("--statement-public", help="Its public half (PEM), with --statement-key.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     how: FormatOption = Format.TEXT,
 ) -> None:
@@ -49,7 +56,12 @@ def join(
         typer.echo(f"joining {asked.coordinator} as {asked.party}")
         typer.echo(f"the coordinator's fingerprint (compare it over another channel): {asked.fingerprint}")
     wishes = Wishes(
-        home=folder, data=data.expanduser(), legal_name=legal_name or asked.party, fingerprint=fingerprint or None
+        home=folder,
+        data=data.expanduser(),
+        legal_name=legal_name or asked.party,
+        fingerprint=fingerprint or None,
+        statement_key=statement_key,
+        statement_public=_public(statement_key, statement_public),
     )
     config = make_home(asked, wishes, _enrol, now(), _Patience(wait * 60.0, how))
     if how is Format.JSON:
@@ -57,6 +69,19 @@ def join(
         return
     typer.echo(f"joined as {config.party}; home: {folder}")
     typer.echo(f"next: severable-client contract review --home {folder}")
+
+
+def _public(uri: str, path: Path | None) -> PublicKey | None:
+    if bool(uri) != (path is not None):
+        raise InviteError("--statement-key and --statement-public go together")
+    if path is None:
+        return None
+    with storage(f"{path} cannot be read"):
+        pem = path.read_bytes()
+    try:
+        return PublicKey.from_pem(pem)
+    except TrustError as error:
+        raise InviteError(f"--statement-public {path}: {error}") from error
 
 
 class _Patience:

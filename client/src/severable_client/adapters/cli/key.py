@@ -7,6 +7,7 @@ from severable_client.adapters.cli.options import DEFAULT_HOME, Format, FormatOp
 from severable_client.adapters.keys import read_former, read_public, read_witness
 from severable_client.adapters.lock import held
 from severable_client.bootstrap import now, open_home
+from severable_client.errors import HomeError
 from severable_client.ports import JournalEntry
 
 app = typer.Typer(no_args_is_help=True)
@@ -19,6 +20,8 @@ def rotate(yes: YesOption = False, home: HomeOption = DEFAULT_HOME) -> None:
     Stop the daemon first. Contracts and shards signed under the old key stay valid; nothing new is accepted under it.
     """
     opened = open_home(home)
+    if opened.config.statement_key:
+        raise HomeError(f"the statement key is not in this home but at {opened.config.statement_key}: rotate it there")
     with held(opened.layout.lock):
         rotation.require_idle(opened.jobs)
         if not yes:

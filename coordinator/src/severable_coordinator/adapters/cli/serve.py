@@ -11,8 +11,10 @@ from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format,
 from severable_coordinator.adapters.founding import found_home
 from severable_coordinator.adapters.serving import serve
 from severable_coordinator.adapters.settings import check_port
+from severable_coordinator.adapters.signing import read_public
 from severable_coordinator.bootstrap import Coordinator, open_home, utc_now
 from severable_coordinator.config import Config, Layout, Ports
+from severable_coordinator.errors import ConfigError
 from severable_coordinator.ports import ShardState
 
 _APP = Path(__file__).resolve().parents[5] / "deploy" / "flower-app"  # where a checkout has it
@@ -28,6 +30,10 @@ def init(
     fleet_port: Annotated[int, typer.Option(help="Port for Flower nodes (TLS).")] = 7003,
     control_port: Annotated[int, typer.Option(help="Loopback port of Flower's whole API.")] = 7004,
     app: Annotated[Path, typer.Option(help="Directory of the Flower app bundle.")] = _APP,
+    statement_key: Annotated[
+        str, typer.Option(help="URI of a statement key in an HSM or key service, as hsm:2?label=federation.")
+    ] = "",
+    statement_public: Annotated[Path | None, typer.Option(help="Its public half (PEM), with --statement-key.")] = None,
 ) -> None:
     """Make a coordinator's home directory: keys, certificates, configuration, an empty log.
 
@@ -36,8 +42,11 @@ def init(
     ports = Ports(enrolment=enrolment_port, exchange=exchange_port, fleet=fleet_port, control=control_port)
     for field in ("enrolment", "exchange", "fleet", "control"):
         check_port("init", field, getattr(ports, field))
+    if bool(statement_key) != (statement_public is not None):
+        raise ConfigError("init: --statement-key and --statement-public go together")
     layout = Layout(home.resolve())
-    found_home(layout, Config(id=name, legal_name=legal_name or name, host=host, ports=ports), app, utc_now())
+    config = Config(id=name, legal_name=legal_name or name, host=host, ports=ports, statement_key=statement_key)
+    found_home(layout, config, app, utc_now(), read_public(statement_public) if statement_public else None)
     coordinator = open_home(home)
     coordinator.logbook.issue_roster()
     print(f"coordinator {name} made in {layout.home}")

@@ -5,13 +5,14 @@ Bytes are encrypted as they arrive, in pieces, so that an upload can go on where
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import BinaryIO, Protocol
 
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, Task
-from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
+from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError, StorageError
+from severable_coordinator.joined import Joined
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -144,21 +145,16 @@ class Admission:
             now=self.clock(),
             max_bytes=MAX_SHARD_BYTES,
         )
-        with ExitStack() as stack:
-            names = [file.name for file in _files(upload)]
-            for name in names:
-                self.vault.write(upload.party, f"{_incoming(upload)}/whole/{name}", self._whole(upload, name))
-            files = {
-                name: stack.enter_context(self.vault.open(upload.party, f"{_incoming(upload)}/whole/{name}"))
-                for name in names
-            }
-            return admit(upload.claim, files, policy).claim.value
+        files: dict[str, BinaryIO] = {
+            file.name: Joined(partial(self._whole, upload, file.name)) for file in _files(upload)
+        }
+        return admit(upload.claim, files, policy).claim.value
 
     def _keep(self, upload: UploadRecord, claim: ShardClaim) -> None:
         for file in claim.files:
-            with self.vault.open(upload.party, f"{_incoming(upload)}/whole/{file.name}") as stream:
-                chunks = iter(lambda: stream.read(CHUNK_BYTES), b"")
-                self.vault.write(upload.party, shard_file(Digest(upload.id), file.name), chunks)
+            name = shard_file(Digest(upload.id), file.name)
+            if self.vault.write(upload.party, name, self._whole(upload, file.name)) != file.digest:
+                raise StorageError(f"{name}: the upload changed on the disk after it was verified; send it again")
         envelope = Envelope.parse(upload.claim)
         self.logbook.record(Kind.SHARD, envelope)
         self._add(

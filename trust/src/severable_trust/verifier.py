@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import BinaryIO
 
 from severable_trust.contract import Action, Contract, ContractState, require
-from severable_trust.digest import Digest, measure
+from severable_trust.digest import Digest, FileDigest, measure
 from severable_trust.envelope import Envelope
 from severable_trust.errors import AdmissionError, StatementError, TrustError
 from severable_trust.roster import Roster, RosterParty
 from severable_trust.shard import CONFIG, SHARD_FILES, WEIGHTS, ShardClaim
 from severable_trust.statement import Proven, open_statement
-from severable_trust.tensors import TensorSpec, check_finite, check_tensors
+from severable_trust.tensors import TensorSpec, require_tensors
+from severable_trust.weights import WeightsFile, scan_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,8 @@ def admit(envelope: bytes, files: Mapping[str, BinaryIO], policy: AdmissionPolic
 
     Args:
         envelope: the party's signed claim.
-        files: the received files by name, seekable; their sizes are taken from the streams, never from the party.
+        files: the received files by name, each at its beginning, the small ones seekable; the weights are read once.
+            Sizes are taken from the streams, never from the party.
         policy: what they are compared with.
 
     Raises:
@@ -93,17 +95,16 @@ def admit(envelope: bytes, files: Mapping[str, BinaryIO], policy: AdmissionPolic
             raise StatementError(f"files are {', '.join(sorted(files))[:200]}, not exactly {', '.join(SHARD_FILES)}")
     # (6) Their sizes and digests are the signed ones.
     with _step("6 sizes and digests"):
-        _check_sizes(claim.value, policy.max_bytes)
-        _check_digests(claim.value, files)
+        weights = _check_files(claim.value, files, policy.max_bytes)
     # (7) The configuration is the recipe's, byte for byte: nothing of the party's is ever interpreted.
     with _step("7 configuration"):
         _check_config(files[CONFIG], policy.config)
     # (8) The tensors are exactly the recipe's in name, dtype and shape.
     with _step("8 tensors"):
-        tensors = check_tensors(files[WEIGHTS], claim.value.file(WEIGHTS).size, policy.tensors)
+        require_tensors(weights.tensors, policy.tensors)
     # (9) Every number in them is finite.
     with _step("9 finite"):
-        check_finite(files[WEIGHTS], tensors)
+        weights.require_finite()
     # (10) The privacy limits of the contract are kept.
     with _step("10 limits"):
         _check_limits(claim.value, policy.contract.value)
@@ -135,19 +136,28 @@ def _same(what: str, found: object, expected: object) -> None:
         raise StatementError(f"{what} is {found}, expected {expected}")
 
 
-def _check_sizes(claim: ShardClaim, max_bytes: int) -> None:
+def _check_files(claim: ShardClaim, files: Mapping[str, BinaryIO], max_bytes: int) -> WeightsFile:
+    """What the one pass over the weights found, once every file is the signed one."""
     total = sum(file.size for file in claim.files)
     if total > max_bytes:
         raise StatementError(f"files take {total} bytes, at most {max_bytes} are accepted")
-
-
-def _check_digests(claim: ShardClaim, files: Mapping[str, BinaryIO]) -> None:
+    weights: WeightsFile | None = None
     for file in claim.files:
-        size, digest = measure(files[file.name])
-        if size != file.size:
-            raise StatementError(f"{file.name} is {size} bytes long, the claim says {file.size}")
-        if digest != file.digest:
-            raise StatementError(f"{file.name} has {digest}, the claim says {file.digest}")
+        if file.name == WEIGHTS:
+            weights = scan_weights(files[file.name], file.size)
+            _check_file(file, weights.size, weights.digest)
+        else:
+            _check_file(file, *measure(files[file.name]))
+    if weights is None:
+        raise StatementError(f"the claim lists no {WEIGHTS}")
+    return weights
+
+
+def _check_file(file: FileDigest, size: int, digest: Digest) -> None:
+    if size != file.size:
+        raise StatementError(f"{file.name} is {size} bytes long, the claim says {file.size}")
+    if digest != file.digest:
+        raise StatementError(f"{file.name} has {digest}, the claim says {file.digest}")
 
 
 def _check_config(stream: BinaryIO, expected: bytes) -> None:

@@ -78,7 +78,8 @@ class DirectoryVault:
     def names(self, party: str, prefix: str = "") -> list[str]:
         """See Vault."""
         base = self._files / party
-        found = (path.relative_to(base).as_posix() for path in base.rglob("*") if path.is_file())
+        below = base / prefix if prefix.endswith("/") else base  # an upload has a thousand pieces, a party many files
+        found = (path.relative_to(base).as_posix() for path in below.rglob("*") if path.is_file())
         return sorted(name for name in found if name.startswith(prefix) and not name.endswith(".partial"))
 
     def compartments(self) -> list[str]:

@@ -238,6 +238,32 @@ def test_the_database_itself_refuses_to_change_the_log(database: Database, state
         connection.execute(text(statement))
 
 
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5), again=st.integers(0, 20))
+@settings(max_examples=25)
+def test_a_batch_gives_the_tree_that_one_by_one_gives(sizes: list[int], again: int) -> None:
+    batched, single = open_log(Database(None)), open_log(Database(None))
+    number = 0
+    for size in sizes:
+        batch = [entry(str(max(0, number + n - again))) for n in range(size)]  # some are there already
+        number += size
+        assert batched.append(batch) == single.append(batch[:1])
+        for one in batch[1:]:
+            single.append([one])
+        assert batched.checkpoint()[0] == single.checkpoint()[0]
+    assert batched.entries() == single.entries()
+    for _, logged, _ in batched.entries():
+        assert batched.prove(logged).hashes == single.prove(logged).hashes
+    for since in range(batched.checkpoint()[0].size + 1):
+        assert batched.consistency(since)[1] == single.consistency(since)[1]
+
+
+def test_more_entries_than_one_query_takes_are_told_from_those_that_are_there(database: Database) -> None:
+    log = open_log(database)
+    log.append([entry(str(number)) for number in range(0, 1200, 2)])
+    assert log.append([entry(str(number)) for number in range(1200)]) == 600
+    assert log.checkpoint()[0].size == 1200
+
+
 def test_a_transaction_that_fails_changes_nothing(database: Database) -> None:
     log = open_log(database)
 
@@ -246,6 +272,6 @@ def test_a_transaction_that_fails_changes_nothing(database: Database) -> None:
         raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError):
-        log.append(failing())  # type: ignore[arg-type]  # a sequence that ends badly
+        log.append(failing())
     assert log.entries() == []
     assert log.checkpoint()[0].size == 0

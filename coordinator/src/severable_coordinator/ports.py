@@ -4,7 +4,7 @@ Records are frozen; digests are `severable_trust.digest.Digest`; times are UTC. 
 tests/contracts that every implementation passes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -215,7 +215,7 @@ class Vault(Protocol):
 class Log(Protocol):
     """The append-only log (docs/formats/log.md) and the bodies of what it names."""
 
-    def append(self, entries: Sequence[tuple[LogEntry, bytes]]) -> int:
+    def append(self, entries: Iterable[tuple[LogEntry, bytes]]) -> int:
         """Append entries with their bodies in one batch, sign the new checkpoint, return the first new index."""
 
     def checkpoint(self) -> tuple[Checkpoint, str]:

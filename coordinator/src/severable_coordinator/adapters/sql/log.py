@@ -1,9 +1,12 @@
 """Log on SQL: entries, complete subtree hashes, checkpoints, and the bodies that can be erased."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import TypeVar
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Integer, LargeBinary, delete, func, insert, select, text
 from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.sql.expression import TextualSelect
 
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import body, checkpoint, cosignature, log_entry, log_node
@@ -14,6 +17,8 @@ from severable_trust.digest import Digest
 from severable_trust.entry import LogEntry
 from severable_trust.statement import Kind
 
+_AT_ONCE = 500  # values in one query
+_COSIGNATURES = 16  # kept of every cosigner, the newest ones: they cover every entry that earlier ones did
 SignCheckpoint = Callable[[Checkpoint], str]
 
 
@@ -30,26 +35,20 @@ class SqlLog:
             if connection.execute(select(checkpoint.c.size)).first() is None:
                 self._sign_tree(connection, 0)
 
-    def append(self, entries: Sequence[tuple[LogEntry, bytes]]) -> int:
+    def append(self, entries: Iterable[tuple[LogEntry, bytes]]) -> int:
         """See Log. An entry that is there already is not appended again."""
+        named: dict[str, _Leaf] = {}
+        for entry, envelope in entries:
+            statement = str(entry.statement)
+            named.setdefault(statement, (statement, entry.kind.value, entry.leaf, envelope))
+        leaves = list(named.values())
         with self._database.write() as connection:
-            first = size = _size(connection)
-            for entry, envelope in entries:
-                known = select(log_entry.c.place).where(log_entry.c.statement == str(entry.statement))
-                if connection.execute(known).first() is not None:
-                    continue
-                leaf = entry.leaf
-                nodes = merkle.completed_nodes(_Nodes(connection), size, merkle.leaf_hash(leaf))
-                connection.execute(
-                    insert(log_node), [{"level": level, "place": index, "hash": value} for level, index, value in nodes]
-                )
-                row = {"place": size, "leaf": leaf, "kind": entry.kind.value, "statement": str(entry.statement)}
-                connection.execute(insert(log_entry).values(row))
-                keep = upsert(body).values(statement=str(entry.statement), envelope=envelope)
-                connection.execute(keep.on_conflict_do_nothing())
-                size += 1
-            if size > first:
-                self._sign_tree(connection, size)
+            first = _size(connection)
+            known = _known(connection, [statement for statement, *_ in leaves])
+            leaves = [leaf for leaf in leaves if leaf[0] not in known]
+            if leaves:
+                _insert(connection, first, leaves)
+                self._sign_tree(connection, first + len(leaves))
         return first
 
     def checkpoint(self) -> tuple[Checkpoint, str]:
@@ -66,8 +65,11 @@ class SqlLog:
         """See Log."""
         values = {"size": size, "cosigner": cosigner, "line": line}
         keep = upsert(cosignature).values(values)
+        own = cosignature.c.cosigner == cosigner
+        newest = select(cosignature.c.size).where(own).order_by(cosignature.c.size.desc()).limit(_COSIGNATURES)
         with self._database.write() as connection:
             connection.execute(keep.on_conflict_do_update(index_elements=["size", "cosigner"], set_={"line": line}))
+            connection.execute(delete(cosignature).where(own & cosignature.c.size.not_in(newest)))
 
     def prove(self, entry: LogEntry) -> LogProof:
         """See Log."""
@@ -77,7 +79,7 @@ class SqlLog:
             if row is None:
                 raise NotFoundError(f"statement {entry.statement} is not in the log")
             size = _best_vouched(connection, row.place) or self._newest(connection)[0].size
-            path = merkle.inclusion_proof(_Nodes(connection), row.place, size)
+            path = _computed(connection, lambda store: merkle.inclusion_proof(store, row.place, size))
             return LogProof(index=row.place, hashes=path, checkpoint=_cosigned_note(connection, size))
 
     def consistency(self, since: int) -> tuple[str, tuple[bytes, ...]]:
@@ -86,7 +88,7 @@ class SqlLog:
             newest, note = self._newest(connection)
             if not 0 < since < newest.size:
                 return note, ()
-            return note, merkle.consistency_proof(_Nodes(connection), since, newest.size)
+            return note, _computed(connection, lambda store: merkle.consistency_proof(store, since, newest.size))
 
     def entries(self) -> list[tuple[int, LogEntry, bool]]:
         """See Log."""
@@ -122,28 +124,100 @@ class SqlLog:
         return Checkpoint.parse(note.split("\n\n", maxsplit=1)[0] + "\n"), note
 
     def _sign_tree(self, connection: Connection, size: int) -> None:
-        root = merkle.root(_Nodes(connection), size)
+        root = _computed(connection, lambda store: merkle.root(store, size))
         note = self._sign(Checkpoint(origin=self._origin, size=size, root=root))
         connection.execute(insert(checkpoint).values(size=size, note=note))
 
     def _refuse_a_shorter_log(self, connection: Connection) -> None:
         signed = connection.execute(select(func.max(checkpoint.c.size))).scalar() or 0
-        if (held := _size(connection)) < signed:
+        if (held := connection.execute(select(func.count()).select_from(log_entry)).scalar_one()) < signed:
             raise StorageError(
                 f"the log has {held} entries, but a checkpoint over {signed} was signed: an older database was put "
                 "back; restore the newest one before anything is served"
             )
 
 
-class _Nodes:
-    """merkle.HashStore over one transaction."""
+_Leaf = tuple[str, str, bytes, bytes]  # statement id, kind, entry, envelope
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+
+def _known(connection: Connection, statements: list[str]) -> set[str]:
+    found: set[str] = set()
+    for begin in range(0, len(statements), _AT_ONCE):
+        some = statements[begin : begin + _AT_ONCE]
+        found.update(connection.execute(select(log_entry.c.statement).where(log_entry.c.statement.in_(some))).scalars())
+    return found
+
+
+def _insert(connection: Connection, first: int, leaves: list[_Leaf]) -> None:
+    """Append leaves that are not in the log yet: the subtrees they complete are computed in memory."""
+    edge = _nodes(connection, lambda store: merkle.root(store, first)) if first else {}
+    grown = _Nodes(edge)
+    for place, (_, _, entry, _) in enumerate(leaves, first):
+        for level, index, value in merkle.completed_nodes(grown, place, merkle.leaf_hash(entry)):
+            grown.nodes[level, index] = value
+    rows = [
+        {"level": level, "place": index, "hash": value}
+        for (level, index), value in grown.nodes.items()
+        if (level, index) not in edge
+    ]
+    connection.execute(insert(log_node), rows)
+    entries = [
+        {"place": place, "leaf": entry, "kind": kind, "statement": statement}
+        for place, (statement, kind, entry, _) in enumerate(leaves, first)
+    ]
+    connection.execute(insert(log_entry), entries)
+    bodies = [{"statement": statement, "envelope": envelope} for statement, _, _, envelope in leaves]
+    connection.execute(upsert(body).on_conflict_do_nothing(), bodies)
+
+
+T = TypeVar("T")
+
+
+class _Nodes(merkle.HashStore):
+    """Hashes of complete subtrees, in memory."""
+
+    def __init__(self, nodes: dict[tuple[int, int], bytes]) -> None:
+        self.nodes = dict(nodes)
 
     def get(self, level: int, index: int) -> bytes:
-        query = select(log_node.c.hash).where((log_node.c.level == level) & (log_node.c.place == index))
-        return bytes(self._connection.execute(query).scalar_one())
+        return self.nodes[level, index]
+
+
+class _Wanted(merkle.HashStore):
+    """Notes which hashes a computation asks for; what it computes meanwhile means nothing."""
+
+    def __init__(self) -> None:
+        self.places: list[tuple[int, int]] = []
+
+    def get(self, level: int, index: int) -> bytes:
+        self.places.append((level, index))
+        return bytes(merkle.HASH_BYTES)
+
+
+def _nodes(connection: Connection, compute: Callable[[merkle.HashStore], object]) -> dict[tuple[int, int], bytes]:
+    """Every hash that a computation will ask for, by one query."""
+    wanted = _Wanted()
+    compute(wanted)
+    if not wanted.places:
+        return {}
+    values = {f"{name}{n}": at for n, place in enumerate(wanted.places) for name, at in zip("lp", place, strict=True)}
+    rows = connection.execute(_lookup(len(wanted.places)), values)
+    return {(row.level, row.place): row.hash for row in rows}
+
+
+@cache
+def _lookup(count: int) -> TextualSelect:
+    """The query for so many hashes: a join, since SQLite does not look a list of pairs up in an index."""
+    wanted = ", ".join(f"(:l{n}, :p{n})" for n in range(count))
+    return text(
+        f"WITH wanted(l, p) AS (VALUES {wanted}) "  # noqa: S608  # numbered parameters, no values
+        "SELECT level, place, hash FROM wanted CROSS JOIN log_node ON level = l AND place = p"
+    ).columns(level=Integer, place=Integer, hash=LargeBinary)
+
+
+def _computed(connection: Connection, compute: Callable[[merkle.HashStore], T]) -> T:
+    """What a computation over the log's hashes comes to."""
+    return compute(_Nodes(_nodes(connection, compute)))
 
 
 def _best_vouched(connection: Connection, place: int) -> int | None:
@@ -162,4 +236,5 @@ def _cosigned_note(connection: Connection, size: int) -> str:
 
 
 def _size(connection: Connection) -> int:
-    return connection.execute(select(func.count()).select_from(log_entry)).scalar_one()
+    newest = connection.execute(select(func.max(log_entry.c.place))).scalar()
+    return 0 if newest is None else newest + 1

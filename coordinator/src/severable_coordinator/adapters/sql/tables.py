@@ -167,6 +167,7 @@ log_node = Table(
     Column("place", Integer, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     PrimaryKeyConstraint("level", "place"),
+    sqlite_with_rowid=False,  # the key finds the hash itself
 )
 
 checkpoint = Table(

@@ -46,7 +46,8 @@ protos: install  ## regenerate the gRPC code from the .proto files
 	$(BIN)/python deploy/protoc.py
 
 bench: install  ## run the benchmarks; they write docs/results
-	PYTHONPATH=deploy $(BIN)/python -P benchmarks/demo.py
+	PYTHONPATH=deploy:benchmarks $(BIN)/python -P benchmarks/demo.py
+	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/trust_layer.py
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo-out

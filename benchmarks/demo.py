@@ -1,20 +1,17 @@
 """Run the demo and record what it showed: docs/results/demo.json and docs/pictures/before-after.png.
 
-    PYTHONPATH=deploy .venv/bin/python -P benchmarks/demo.py [--out DIRECTORY]
+    PYTHONPATH=deploy:benchmarks .venv/bin/python -P benchmarks/demo.py [--out DIRECTORY]
 
 The figures are the demo's own report.json; around them stand command, seeds, versions and machine.
 """
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
+import recording
 from PIL import Image, ImageDraw
 
 from severable_demo.demo import run_demo
@@ -41,36 +38,21 @@ def main() -> None:
 
 def record(out: Path) -> None:
     """Write the result and the picture from a demo's output directory."""
-    result = {
-        "command": "PYTHONPATH=deploy .venv/bin/python -P benchmarks/demo.py",
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seeds": {
+    recording.record(
+        recording.RESULTS / "demo.json",
+        command="PYTHONPATH=deploy:benchmarks .venv/bin/python -P benchmarks/demo.py",
+        seeds={
             "evaluation": SEED,
             "sampling": 0,
             "training": "drawn by each owner",
             "banks and router": "from content",
         },
-        "versions": {name: metadata.version(name) for name in PACKAGES},
-        "machine": machine(),
-        "figures": json.loads((out / "report.json").read_text()),
-    }
-    path = ROOT / "docs" / "results" / "demo.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n")
+        packages=PACKAGES,
+        figures=json.loads((out / "report.json").read_text()),
+    )
     picture = ROOT / "docs" / "pictures" / "before-after.png"
     picture.parent.mkdir(parents=True, exist_ok=True)
     before_and_after(out / "before" / "grid.png", out / "after" / "grid.png").save(picture, optimize=True)
-
-
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    return {
-        "cores": os.cpu_count(),
-        "architecture": platform.machine(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "load_average_1_5_15_min": [round(load, 2) for load in os.getloadavg()],
-    }
 
 
 def before_and_after(left: Path, right: Path) -> Image.Image:

@@ -122,12 +122,25 @@ check_statements() {
   read_key coordinator
   check_statement roster roster coordinator
   check_statement receipt receipt coordinator
-  # The party's key is the one that the roster gives for the party that the receipt names.
-  jq -j --slurpfile receipt receipt.payload '[.predicate.parties[] | select(.id == $receipt[0].predicate.party)]
-    | if length == 1 then .[0].statement_key else "" end' roster.payload >party.pem
-  read_key party
+  party_key request
   check_statement request erasure-request party
+  party_key contract
   check_statement contract contract party coordinator
+}
+
+party_key() { # NAME: the key by which the party signed it, its present one or one before; into party.pem
+  local count place
+  step=$1
+  jq -c --slurpfile receipt receipt.payload '[.predicate.parties[] | select(.id == $receipt[0].predicate.party)]
+    | if length == 1 then [.[0] | .statement_key, .former_keys[]] else error end' roster.payload >keys 2>/dev/null ||
+    refuse 'the roster does not name the party once'
+  count=$(jq length keys)
+  for ((place = 0; place < count; place++)); do
+    jq -j ".[$place]" keys >party.pem
+    read_key party
+    if grep -qxF "$(<party.id)" "$1.signers"; then return; fi
+  done
+  refuse 'the party did not sign it, by its present key or one before'
 }
 
 # --- Step 4: the receipt is in the log, under a checkpoint that the log and every witness signed
@@ -135,11 +148,11 @@ check_statements() {
 note_key() { # VKEY TYPE: "<name>+<key id>+<base64 of the type's byte and the key>" joins the known keys
   local name id
   [[ $1 =~ ^([!-*,-~]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})$ ]] ||
-    refuse 'a note key of the trust root has another form'
+    refuse 'a note key has another form'
   name=${BASH_REMATCH[1]} id=${BASH_REMATCH[2]}
   base64 -d <<<"${BASH_REMATCH[3]}" >raw
   [[ $(hex -N1 raw) == "$2" && $({ echo "$name" && cat raw; } | sha256) == "$id"* ]] ||
-    refuse 'a note key of the trust root is of another type or has a wrong key id'
+    refuse 'a note key is of another type or has a wrong key id'
   { bytes $ED25519_PREFIX && tail -c 32 raw; } >"key.${#known[@]}"
   known+=("$2 $name $id")
 }
@@ -171,7 +184,7 @@ check_note_line() { # LINE: verifies the one signature it holds
     known[place]=signed
     return
   done
-  refuse 'a signature by a key that the trust root does not name, or a second one by the same key'
+  refuse 'a signature by a key that neither trust root nor roster names, or a second one by the same key'
 }
 
 hash_to() { # FILE: the SHA-256 of what is read, as 32 bytes
@@ -201,7 +214,7 @@ climb() { # INDEX SIZE HASH...: from the leaf in the file node up to the root, R
 }
 
 check_log() {
-  local lines line gap=2 index size name known=()
+  local lines line gap=2 index size name place required known=()
   step='log proof'
   jq -j .proof bundle.json >proof
   mapfile -t lines <proof
@@ -219,8 +232,14 @@ check_log() {
   note_key "$(jq -j .log_vkey root.json)" 01
   jq -r '.witnesses[]' root.json >witnesses
   while read -r line; do note_key "$line" 04; done <witnesses
+  required=${#known[@]}
+  jq -r --slurpfile root root.json '[.predicate.parties[].witness | select(. != "")] - $root[0].witnesses | .[]' \
+    roster.payload >parties
+  while read -r line; do note_key "$line" 04; done <parties # a party may cosign, it need not
   for line in "${lines[@]:gap+5}"; do check_note_line "$line"; done
-  ((${#lines[@]} - gap - 5 == ${#known[@]})) || refuse 'the log or a witness has not signed the checkpoint'
+  for ((place = 0; place < required; place++)); do
+    [[ ${known[place]} == signed ]] || refuse 'the log or a witness has not signed the checkpoint'
+  done
   name=$(jq -j '.log_vkey | split("+")[0]' root.json)
   [[ ${lines[gap + 1]} == "$name" ]] || refuse 'the checkpoint is of another log'
 
@@ -241,7 +260,7 @@ $root[0] as $root | $roster[0].predicate as $roster | $receipt[0].predicate as $
 must($roster.coordinator_id == $root.coordinator_id; "the roster is of another coordinator"),
 must($roster.coordinator_key == $root.coordinator_key; "the roster names another key of the coordinator"),
 must([$root.coordinator_id, $roster.parties[].id] | length == (unique | length); "the roster names an id twice"),
-must([$root.coordinator_key, $roster.parties[].statement_key] | length == (unique | length);
+must([$root.coordinator_key, ($roster.parties[] | .statement_key, .former_keys[])] | length == (unique | length);
   "the roster names a key twice"),
 must($receipt.publisher == $root.coordinator_id; "the receipt is published by another than the coordinator"),
 must([$roster.expires, $receipt.issued, $request.submitted] | all(time); "a time has another form"),

@@ -124,7 +124,7 @@ def test_a_receipt_that_every_witness_cosigned_is_verified_by_hand(tmp_path: Pat
 def test_a_receipt_that_a_witness_has_not_cosigned_is_refused_by_hand(tmp_path: Path, federation: Federation) -> None:
     bundle, trust_root, _ = witnessed(federation)
     check_refused(tmp_path, federation.bundle().to_bytes(), trust_root, "a witness has not signed")
-    check_refused(tmp_path, bundle.to_bytes(), federation.root, "does not name")
+    check_refused(tmp_path, bundle.to_bytes(), federation.root, "neither trust root nor roster names")
 
 
 def test_a_cosignature_of_another_time_or_twice_is_refused_by_hand(tmp_path: Path, federation: Federation) -> None:
@@ -200,9 +200,9 @@ def test_another_trust_root_is_refused_by_hand(tmp_path: Path, federation: Feder
     stranger = LogSigner.generate(LOG_NAME)
     check_refused(tmp_path, data, Federation.build(Keys.generate()).root, "not signed by exactly these: coordinator")
     check_refused(tmp_path, data, replace(usual, coordinator_id="other"), "another coordinator")
-    check_refused(tmp_path, data, replace(usual, log_vkey=stranger.vkey), "does not name")
+    check_refused(tmp_path, data, replace(usual, log_vkey=stranger.vkey), "neither trust root nor roster names")
     renamed = LogSigner("other.example", federation.keys.log.private_pem())
-    check_refused(tmp_path, data, replace(usual, log_vkey=renamed.vkey), "does not name")
+    check_refused(tmp_path, data, replace(usual, log_vkey=renamed.vkey), "neither trust root nor roster names")
 
 
 def test_a_checkpoint_of_another_log_under_the_logs_own_key_is_refused_by_hand(
@@ -245,3 +245,32 @@ def test_a_wrong_call_is_told_from_a_refusal(tmp_path: Path) -> None:
         ["/bin/bash", script, "a", "b"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
     )
     assert (without.returncode, without.stderr) == (2, "jq is not installed\n")
+
+
+def test_a_receipt_that_parties_of_the_roster_cosigned_is_verified_by_hand(
+    tmp_path: Path, federation: Federation
+) -> None:
+    witness, stranger = (LogSigner.generate(name, KeyType.COSIGNATURE) for name in ("alice", "alice"))
+    alice, bob = federation.roster.value.parties
+    roster = replace(federation.roster.value, parties=(replace(alice, witness=witness.vkey), bob))
+    bundle = replace(federation.bundle(), roster=sign_statement(roster, federation.keys.coordinator))
+    check_accepted(tmp_path, bundle.to_bytes(), federation.root)
+    noted = cosign(bundle.proof.checkpoint, witness, NOON)
+    check_accepted(tmp_path, replace(bundle, proof=replace(bundle.proof, checkpoint=noted)).to_bytes(), federation.root)
+    for unknown in (stranger, witness):  # nobody's, or a second line by one key
+        twice = replace(bundle, proof=replace(bundle.proof, checkpoint=cosign(noted, unknown, NOON)))
+        check_refused(tmp_path, twice.to_bytes(), federation.root, "neither trust root nor roster names")
+
+
+def test_a_receipt_of_a_party_that_has_replaced_its_key_is_verified_by_hand(
+    tmp_path: Path, federation: Federation
+) -> None:
+    alice, bob = federation.roster.value.parties
+    upcoming = PemSigner.generate().public_key
+    rotated = replace(alice, statement_key=upcoming, former_keys=(alice.statement_key,))
+    roster = replace(federation.roster.value, parties=(rotated, bob))
+    bundle = replace(federation.bundle(), roster=sign_statement(roster, federation.keys.coordinator))
+    check_accepted(tmp_path, bundle.to_bytes(), federation.root)
+    forgotten = replace(roster, parties=(replace(rotated, former_keys=()), bob))
+    signed = sign_statement(forgotten, federation.keys.coordinator)
+    check_refused(tmp_path, replace(bundle, roster=signed).to_bytes(), federation.root, "did not sign it")

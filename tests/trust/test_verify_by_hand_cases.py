@@ -74,7 +74,7 @@ def test_a_receipt_that_does_not_fit_the_other_statements_is_refused_by_hand(
     expired = prove(replace(make_roster(keys), expires=at(15)), keys.coordinator)
     cases: tuple[tuple[str, Any, dict[str, Envelope]], ...] = (
         ("published by another", replace(usual, publisher="bob"), {}),
-        ("request: not signed by exactly these: party", replace(usual, party="bob"), {}),
+        ("request: the party did not sign it", replace(usual, party="bob"), {}),
         ("answers another request", replace(usual, request=Digest.of(b"other")), {}),
         ("rests on another contract", replace(usual, contract=Digest.of(b"other")), {}),
         ("not among the removed", replace(usual, request=second.id), {"request": second.envelope}),

@@ -4,8 +4,9 @@ Bytes are encrypted as they arrive, in pieces, so that an upload can go on where
 (`severable_trust.verifier.admit`) decides, and nothing it refuses is kept.
 """
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO, Protocol
 
@@ -53,6 +54,10 @@ class Statused(Protocol):
     def task(self) -> Task:
         """What was asked of whom."""
 
+    @property
+    def report(self) -> JobReport:
+        """How far it is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -75,6 +80,7 @@ class Admission:
     vault: Vault
     logbook: Logbook
     clock: Clock
+    one_at_a_time: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     def open(self, party: str, claim_bytes: bytes) -> UploadRecord:
         """Begin an upload, or find it again. RefusedError, SignatureError: nothing unsigned takes up space."""
@@ -82,14 +88,25 @@ class Admission:
         claim = open_statement(claim_bytes, ShardClaim, [key])
         if claim.value.party != party:
             raise RefusedError(f"the claim is {claim.value.party}'s, the connection is {party}'s")
-        task = self.tasks.by_nonce(claim.value.nonce).task
-        if task.party != party:
+        status = self.tasks.by_nonce(claim.value.nonce)
+        if status.task.party != party:
             raise RefusedError("the task that this shard answers was given to another party")
         if sum(file.size for file in claim.value.files) > MAX_SHARD_BYTES:
             raise RefusedError(f"the shard is larger than {MAX_SHARD_BYTES} bytes")
         self._refuse_a_tombstone(claim.id)
-        record = UploadRecord(id=claim.id.hex, party=party, task=task.id, claim=claim_bytes, state="open")
+        try:
+            return self.uploads.upload(claim.id.hex)
+        except NotFoundError:
+            _require_unanswered(status)
+        self._give_up_others(status.task)
+        record = UploadRecord(id=claim.id.hex, party=party, task=status.task.id, claim=claim_bytes, state="open")
         return self.uploads.open_upload(record)
+
+    def _give_up_others(self, task: Task) -> None:
+        """A task has one open upload: a party that claims another shard for it gives the first one up, and its disk."""
+        for other in self.uploads.open_of(task.id):
+            self.vault.unlink(other.party, _incoming(other) + "/")
+            self.uploads.settle(other.id, "refused", "given up for another shard of the same task")
 
     def received(self, upload: UploadRecord) -> dict[str, int]:
         """Bytes already held of each file of an open upload."""
@@ -119,14 +136,24 @@ class Admission:
         try:
             claim = self._verify(upload)
         except (TrustError, RefusedError, NotFoundError) as error:
-            self.vault.unlink(upload.party, _incoming(upload) + "/")
-            self.uploads.settle(upload.id, "refused", str(error))
-            self.tasks.report(
-                upload.task, JobReport(state=JobState.FAILED, detail=f"refused by the coordinator: {error}")
-            )
-            return Verdict(admitted=False, shard=shard_id, reason=str(error))
-        self._keep(upload, claim)
+            verdict = self._refuse(upload, str(error))
+            report = JobReport(state=JobState.FAILED, detail=f"refused by the coordinator: {error}")
+            self.tasks.report(upload.task, report)
+            return verdict
+        with self.one_at_a_time:
+            status = self.tasks.by_nonce(claim.nonce)
+            if status.report.state.final and not self._is_kept(shard_id):
+                return self._refuse(upload, "the task that this shard answers has been answered by another one")
+            self._keep(upload, claim)
         return Verdict(admitted=True, shard=shard_id)
+
+    def _refuse(self, upload: UploadRecord, reason: str) -> Verdict:
+        self.vault.unlink(upload.party, _incoming(upload) + "/")
+        self.uploads.settle(upload.id, "refused", reason)
+        return Verdict(admitted=False, shard=Digest(upload.id), reason=reason)
+
+    def _is_kept(self, shard_id: Digest) -> bool:
+        return any(shard.id == shard_id for shard in self.shards.shards())
 
     def _verify(self, upload: UploadRecord) -> ShardClaim:
         task = self.tasks.by_nonce(_claim(upload).nonce).task
@@ -197,6 +224,11 @@ class Admission:
             return
         if record.state is not ShardState.LIVE:
             raise RefusedError(f"shard {shard_id} was removed and does not come back; train a new one")
+
+
+def _require_unanswered(status: Statused) -> None:
+    if status.report.state.final:
+        raise RefusedError("the task that this shard answers has ended; a nonce is good for one shard")
 
 
 def shard_file(shard: Digest, name: str) -> str:

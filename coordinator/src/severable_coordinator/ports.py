@@ -129,6 +129,9 @@ class UploadStore(Protocol):
     def upload(self, upload_id: str) -> UploadRecord:
         """Return an upload. NotFoundError."""
 
+    def open_of(self, task: str) -> list[UploadRecord]:
+        """Return the uploads for a task that have not ended."""
+
     def settle(self, upload_id: str, state: str, detail: str) -> None:
         """Record an upload's end."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from severable_diffusion.recipe import Recipe
 
 SAFETENSORS_DTYPE = "F32"
+MAX_WEIGHTS = 1 << 31  # numbers: eight GiB of float32, the most that a coordinator takes in
 
 
 def _config(recipe: Recipe) -> dict[str, Any]:
@@ -54,8 +55,13 @@ def build(recipe: Recipe) -> UNet2DModel:
     """Return a fresh network on the default device, initialised from torch's global random state.
 
     Raises:
-        RecipeError: if diffusers cannot build the architecture.
+        RecipeError: if diffusers cannot build the architecture, or it has more than `MAX_WEIGHTS` numbers.
     """
+    _shapes(recipe)  # sized before anything is allocated: the recipe may be somebody else's
+    return _build(recipe)
+
+
+def _build(recipe: Recipe) -> UNet2DModel:
     try:
         return UNet2DModel.from_config(_config(recipe))
     except (ValueError, NotImplementedError, ZeroDivisionError) as error:
@@ -71,12 +77,15 @@ def build_seeded(recipe: Recipe, seed: int) -> UNet2DModel:
 
 def _build_on_meta(recipe: Recipe) -> UNet2DModel:
     with torch.device("meta"):
-        return build(recipe)
+        return _build(recipe)
 
 
 @functools.lru_cache(maxsize=16)
 def _shapes(recipe: Recipe) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    return tuple((name, tuple(tensor.shape)) for name, tensor in sorted(_build_on_meta(recipe).state_dict().items()))
+    found = sorted(_build_on_meta(recipe).state_dict().items())
+    if (count := sum(tensor.numel() for _, tensor in found)) > MAX_WEIGHTS:
+        raise RecipeError("architecture", f"has {count} weights; must have {MAX_WEIGHTS} or fewer: make it narrower")
+    return tuple((name, tuple(tensor.shape)) for name, tensor in found)
 
 
 def expected_tensors(recipe: Recipe) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -45,6 +45,12 @@ class SqlUploadStore:
             raise NotFoundError(f"no upload {upload_id!r}; open it first")
         return _upload(row)
 
+    def open_of(self, task: str) -> list[UploadRecord]:
+        """See UploadStore."""
+        query = select(upload).where((upload.c.task == task) & (upload.c.state == "open"))
+        with self._database.read() as connection:
+            return [_upload(row) for row in connection.execute(query)]
+
     def settle(self, upload_id: str, state: str, detail: str) -> None:
         """See UploadStore. The claim is dropped: an admitted one lives with its shard, a refused one has no use."""
         with self._database.write() as connection:

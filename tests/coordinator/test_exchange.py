@@ -1,25 +1,18 @@
 """The gRPC services over real TLS: who may call what, and how errors read on the other side."""
 
-import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
-from coordinator.federation import ManualClock, Owner, World, shard_files, terms
+from coordinator.federation import Owner, shard_files, terms
+from coordinator.served import TIMEOUT_S, Served, chunks, refused, serving
 
 from severable_coordinator.adapters.authority import KeyPair, issue_party, issue_server, new_authority, party_of
-from severable_coordinator.adapters.exchange_server import (
-    EnrolmentService,
-    ExchangeService,
-    serve_enrolment,
-    serve_exchange,
-)
-from severable_coordinator.bootstrap import utc_now
+from severable_coordinator.adapters.enrolment_server import EnrolmentService, serve_enrolment
 from severable_coordinator.errors import BusyError
 from severable_protos.v1 import exchange_pb2 as pb
-from severable_protos.v1 import exchange_pb2_grpc as rpc
 from severable_trust.envelope import Envelope
 from severable_trust.keys import PemSigner
 from severable_trust.note import cosign
@@ -29,68 +22,17 @@ from severable_trust.statement import open_statement, sign_statement
 from severable_trust.trust_root import open_roster
 from severable_trust.witness import advance_view
 
-_TIMEOUT_S = 10
-
-
-def free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
-class Served:
-    """A world with its two services listening."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.ca = world.coordinator.authority.certificate
-        self.enrolment_address, self.exchange_address = free_address(), free_address()
-        enrolment = EnrolmentService(
-            world.enrolment, world.coordinator.trust_root.to_bytes(), self.exchange_address, "127.0.0.1:1"
-        )
-        exchange = ExchangeService(
-            world.coordinator.contracting,
-            world.coordinator.admission,
-            world.coordinator.requests,
-            world.enrolment,
-            world.standing,
-        )
-        self.servers = [
-            serve_enrolment(enrolment, self.enrolment_address, world.coordinator.server, self.ca),
-            serve_exchange(exchange, self.exchange_address, world.coordinator.server, self.ca),
-        ]
-
-    def stub(self, name: str) -> rpc.ExchangeStub:
-        owner = self.world.owners[name]
-        return self.stub_with(owner.tls_pem(), self.world.certificates[name])
-
-    def stub_with(self, key: bytes | None, certificate: bytes | None) -> rpc.ExchangeStub:
-        credentials = grpc.ssl_channel_credentials(self.ca, key, certificate)
-        return rpc.ExchangeStub(grpc.secure_channel(self.exchange_address, credentials))
-
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
-    world = World(tmp_path / "home", clock=ManualClock(utc_now()))  # TLS looks at the real clock
-    world.join("archive")
-    world.join("clinic")
-    made = Served(world)
-    yield made
-    for server in made.servers:
-        server.stop(None).wait(_TIMEOUT_S)
-
-
-def refused(call: object, *arguments: object) -> grpc.RpcError:
-    with pytest.raises(grpc.RpcError) as caught:
-        call(*arguments, timeout=_TIMEOUT_S)  # type: ignore[operator]  # any stub's method
-    assert "\n" not in (caught.value.details() or "")
-    return caught.value
+    with serving(tmp_path / "home", "archive", "clinic") as made:
+        yield made
 
 
 def test_joining_over_tls_gives_a_certificate_that_the_exchange_accepts(served: Served) -> None:
     token, _ = served.world.enrolment.invite("agency", approved=True)
     owner = Owner.make("agency")
-    stub = rpc.EnrolmentStub(grpc.secure_channel(served.enrolment_address, grpc.ssl_channel_credentials(served.ca)))
+    stub = served.enrolment_stub()
     request = pb.JoinRequest(
         token=token,
         certificate_request_pem=owner.request_pem(),
@@ -98,12 +40,12 @@ def test_joining_over_tls_gives_a_certificate_that_the_exchange_accepts(served: 
         node_key=owner.node_key,
         legal_name="Agency",
     )
-    reply = stub.Join(request, timeout=_TIMEOUT_S)
+    reply = stub.Join(request, timeout=TIMEOUT_S)
     assert reply.party == "agency"
     assert reply.exchange_address == served.exchange_address
     exchange = served.stub_with(owner.tls_pem(), reply.certificate_pem)
-    assert list(exchange.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S).contracts) == []
-    assert stub.Join(request, timeout=_TIMEOUT_S).certificate_pem == reply.certificate_pem
+    assert list(exchange.ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S).contracts) == []
+    assert stub.Join(request, timeout=TIMEOUT_S).certificate_pem == reply.certificate_pem
     request.statement_key_pem = Owner.make("agency").signer.public_key.pem
     error = refused(stub.Join, request)
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
@@ -128,8 +70,8 @@ def test_a_servers_certificate_is_no_partys(served: Served) -> None:
 
 def test_a_party_sees_its_own_contracts_only(served: Served) -> None:
     served.world.coordinator.contracting.offer("archive", served.world.recipe, terms())
-    own = served.stub("archive").ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
-    others = served.stub("clinic").ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+    own = served.stub("archive").ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S)
+    others = served.stub("clinic").ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S)
     assert [item.state for item in own.contracts] == ["offered"]
     assert list(own.contracts[0].recipes) == [served.world.recipe.body]
     assert list(others.contracts) == []
@@ -138,17 +80,11 @@ def test_a_party_sees_its_own_contracts_only(served: Served) -> None:
 def test_a_contract_is_signed_over_the_wire(served: Served) -> None:
     served.world.coordinator.contracting.offer("archive", served.world.recipe, terms())
     stub = served.stub("archive")
-    offered = Envelope.parse(stub.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S).contracts[0].envelope)
+    offered = Envelope.parse(stub.ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S).contracts[0].envelope)
     signed = offered.countersigned(served.world.owners["archive"].signer).to_bytes()
-    assert stub.SignContract(pb.SignContractRequest(envelope=signed), timeout=_TIMEOUT_S).state == "active"
+    assert stub.SignContract(pb.SignContractRequest(envelope=signed), timeout=TIMEOUT_S).state == "active"
     error = refused(served.stub("clinic").SignContract, pb.SignContractRequest(envelope=signed))
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-
-
-def chunks(upload: str, files: dict[str, bytes], size: int = 4096) -> Iterator[pb.Chunk]:
-    for name, data in files.items():
-        for offset in range(0, len(data), size):
-            yield pb.Chunk(upload=upload, name=name, offset=offset, data=data[offset : offset + size])
 
 
 def test_a_shard_is_uploaded_admitted_and_found_finished_when_it_is_sent_again(served: Served) -> None:
@@ -156,19 +92,19 @@ def test_a_shard_is_uploaded_admitted_and_found_finished_when_it_is_sent_again(s
     files = shard_files("archive")
     claim = served.world.claim("archive", files).to_bytes()
     stub = served.stub("archive")
-    opened = stub.OpenUpload(pb.OpenUploadRequest(claim=claim), timeout=_TIMEOUT_S)
+    opened = stub.OpenUpload(pb.OpenUploadRequest(claim=claim), timeout=TIMEOUT_S)
     assert {offset.name: offset.received for offset in opened.offsets} == dict.fromkeys(files, 0)
-    stub.SendChunks(chunks(opened.upload, files), timeout=_TIMEOUT_S)
-    verdict = stub.FinishUpload(pb.FinishUploadRequest(upload=opened.upload), timeout=_TIMEOUT_S)
+    stub.SendChunks(chunks(opened.upload, files), timeout=TIMEOUT_S)
+    verdict = stub.FinishUpload(pb.FinishUploadRequest(upload=opened.upload), timeout=TIMEOUT_S)
     assert verdict.admitted, verdict.reason
-    assert stub.OpenUpload(pb.OpenUploadRequest(claim=claim), timeout=_TIMEOUT_S).finished
+    assert stub.OpenUpload(pb.OpenUploadRequest(claim=claim), timeout=TIMEOUT_S).finished
 
 
 def test_another_partys_upload_cannot_be_fed_or_finished(served: Served) -> None:
     served.world.agree("archive")
     files = shard_files("archive")
     opened = served.stub("archive").OpenUpload(
-        pb.OpenUploadRequest(claim=served.world.claim("archive", files).to_bytes()), timeout=_TIMEOUT_S
+        pb.OpenUploadRequest(claim=served.world.claim("archive", files).to_bytes()), timeout=TIMEOUT_S
     )
     other = served.stub("clinic")
     for call, request in (
@@ -192,7 +128,7 @@ def test_an_erasure_request_is_acknowledged_with_a_signed_deadline(served: Serve
     contract = served.world.agree("archive")
     envelope = served.world.ask_for_erasure("archive", contract)
     reply = served.stub("archive").RequestErasure(
-        pb.RequestErasureRequest(envelope=envelope.to_bytes()), timeout=_TIMEOUT_S
+        pb.RequestErasureRequest(envelope=envelope.to_bytes()), timeout=TIMEOUT_S
     )
     proven = open_statement(reply.acknowledgement, Acknowledgement, [served.world.coordinator.logbook.key])
     assert (proven.value.expected_completion - proven.value.received).days == 7
@@ -212,7 +148,7 @@ def test_many_calls_at_once_are_all_answered(served: Served) -> None:
     with ThreadPoolExecutor(8) as pool:
         states = list(
             pool.map(
-                lambda _: stub.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S).contracts[0].state,
+                lambda _: stub.ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S).contracts[0].state,
                 range(32),
             )
         )
@@ -222,9 +158,9 @@ def test_many_calls_at_once_are_all_answered(served: Served) -> None:
 def test_a_party_renews_its_certificate_under_its_own_name_whatever_it_asks(served: Served) -> None:
     owner = served.world.owners["archive"]
     request = pb.RenewCertificateRequest(certificate_request_pem=owner.request_pem("clinic"))
-    fresh = served.stub("archive").RenewCertificate(request, timeout=_TIMEOUT_S).certificate_pem
+    fresh = served.stub("archive").RenewCertificate(request, timeout=TIMEOUT_S).certificate_pem
     assert party_of(fresh) == "archive"
-    served.stub_with(owner.tls_pem(), fresh).ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+    served.stub_with(owner.tls_pem(), fresh).ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S)
 
 
 def test_a_garbled_certificate_request_is_not_renewed(served: Served) -> None:
@@ -237,21 +173,21 @@ def test_a_garbled_certificate_request_is_not_renewed(served: Served) -> None:
 
 def test_a_revoked_party_is_refused_at_once_over_its_living_connection(served: Served) -> None:
     stub = served.stub("archive")
-    stub.ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+    stub.ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S)
     served.world.standing.revoke("archive")
     request = pb.RenewCertificateRequest(certificate_request_pem=served.world.owners["archive"].request_pem())
     for call, message in ((stub.ListContracts, pb.ListContractsRequest()), (stub.RenewCertificate, request)):
         error = refused(call, message)
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         assert "revoked" in str(error.details())
-    served.stub("clinic").ListContracts(pb.ListContractsRequest(), timeout=_TIMEOUT_S)
+    served.stub("clinic").ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S)
 
 
 def test_a_party_that_watches_sees_the_log_continue_over_every_call(served: Served) -> None:
     vkey = served.world.coordinator.trust_root.log_vkey
     stub, note, since = served.stub("archive"), None, 0
     for _ in range(4):
-        reply = stub.GetCheckpoint(pb.GetCheckpointRequest(since=since), timeout=_TIMEOUT_S)
+        reply = stub.GetCheckpoint(pb.GetCheckpointRequest(since=since), timeout=TIMEOUT_S)
         view = advance_view(note, reply.note, tuple(reply.consistency), vkey)
         assert view.size > since
         assert open_roster(reply.roster, served.world.coordinator.trust_root).value.party("archive").id == "archive"
@@ -260,16 +196,16 @@ def test_a_party_that_watches_sees_the_log_continue_over_every_call(served: Serv
 
 
 def test_a_checkpoint_is_shown_to_a_party_that_claims_to_have_seen_more(served: Served) -> None:
-    reply = served.stub("archive").GetCheckpoint(pb.GetCheckpointRequest(since=10**9), timeout=_TIMEOUT_S)
+    reply = served.stub("archive").GetCheckpoint(pb.GetCheckpointRequest(since=10**9), timeout=TIMEOUT_S)
     assert list(reply.consistency) == []
     assert reply.note
 
 
 def test_a_party_leaves_its_cosignature_and_rotates_its_key_over_the_wire(served: Served) -> None:
     owner, coordinator, stub = served.world.owners["archive"], served.world.coordinator, served.stub("archive")
-    shown = stub.GetCheckpoint(pb.GetCheckpointRequest(), timeout=_TIMEOUT_S).note
+    shown = stub.GetCheckpoint(pb.GetCheckpointRequest(), timeout=TIMEOUT_S).note
     cosigned = cosign(shown, owner.witness, served.world.clock())
-    stub.CosignCheckpoint(pb.CosignCheckpointRequest(note=cosigned), timeout=_TIMEOUT_S)
+    stub.CosignCheckpoint(pb.CosignCheckpointRequest(note=cosigned), timeout=TIMEOUT_S)
     assert coordinator.log.checkpoint_of(coordinator.log.checkpoint()[0].size) == cosigned
     upcoming = PemSigner.generate()
     rotation = KeyRotation(
@@ -278,7 +214,7 @@ def test_a_party_leaves_its_cosignature_and_rotates_its_key_over_the_wire(served
     envelope = sign_statement(rotation, owner.signer, upcoming).to_bytes()
     error = refused(served.stub("clinic").RotateKey, pb.RotateKeyRequest(envelope=envelope))
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
-    roster = stub.RotateKey(pb.RotateKeyRequest(envelope=envelope), timeout=_TIMEOUT_S).roster
+    roster = stub.RotateKey(pb.RotateKeyRequest(envelope=envelope), timeout=TIMEOUT_S).roster
     assert open_roster(roster, coordinator.trust_root).value.party("archive").statement_key == upcoming.public_key
     error = refused(served.stub("clinic").CosignCheckpoint, pb.CosignCheckpointRequest(note=cosigned))
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED

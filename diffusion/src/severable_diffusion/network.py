@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from severable_diffusion.recipe import Recipe
 
 SAFETENSORS_DTYPE = "F32"
-MAX_WEIGHTS = 1 << 31  # numbers: eight GiB of float32, the most that a coordinator takes in
+MAX_WEIGHTS = 1 << 30  # numbers: four GiB of float32
 
 
 def _config(recipe: Recipe) -> dict[str, Any]:

@@ -11,12 +11,8 @@ from contextlib import contextmanager
 import grpc
 
 from severable_coordinator.adapters import engine
-from severable_coordinator.adapters.exchange_server import (
-    EnrolmentService,
-    ExchangeService,
-    serve_enrolment,
-    serve_exchange,
-)
+from severable_coordinator.adapters.enrolment_server import EnrolmentService, serve_enrolment
+from severable_coordinator.adapters.exchange_server import ExchangeService, serve_exchange
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.config import Layout
 from severable_coordinator.errors import BusyError, EngineError

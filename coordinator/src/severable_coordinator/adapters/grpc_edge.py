@@ -1,0 +1,66 @@
+"""What both gRPC services share: errors as statuses with one line, limits, and how a server is started."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from typing import Any, TypeVar
+
+import grpc
+
+from severable_coordinator.errors import (
+    BusyError,
+    ConflictError,
+    CoordinatorError,
+    NotFoundError,
+    RefusedError,
+    StorageError,
+)
+from severable_trust.errors import MalformedError, SignatureError, TrustError
+
+_CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
+    (NotFoundError, grpc.StatusCode.NOT_FOUND),
+    (ConflictError, grpc.StatusCode.FAILED_PRECONDITION),
+    (StorageError, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (RefusedError, grpc.StatusCode.PERMISSION_DENIED),
+    (SignatureError, grpc.StatusCode.PERMISSION_DENIED),
+    (MalformedError, grpc.StatusCode.INVALID_ARGUMENT),
+    (TrustError, grpc.StatusCode.PERMISSION_DENIED),
+    (CoordinatorError, grpc.StatusCode.FAILED_PRECONDITION),
+)
+_OPTIONS = [
+    ("grpc.max_receive_message_length", 4 << 20),
+    ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_connection_age_ms", 3_600_000),  # a live connection must not outlast a certificate
+]
+_THREADS = 16
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def mapped(method: Method) -> Method:
+    """Turn the package's errors into a gRPC status with their one line."""
+
+    @wraps(method)
+    def wrapper(self: object, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(self, request, context)
+        except (CoordinatorError, TrustError) as error:
+            code = next(code for kind, code in _CODES if isinstance(error, kind))
+            context.abort(code, str(error))
+
+    return wrapper  # type: ignore[return-value]  # same call, same result; abort raises
+
+
+def start(add: Callable[[grpc.Server], None], address: str, credentials: grpc.ServerCredentials) -> grpc.Server:
+    """Start a server with what `add` puts into it. BusyError when the port is taken."""
+    server = grpc.server(ThreadPoolExecutor(_THREADS), options=_OPTIONS, maximum_concurrent_rpcs=_THREADS * 4)
+    add(server)
+    try:
+        server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise BusyError(
+            f"{address}: the port is in use; stop what holds it or choose another in config.yaml"
+        ) from error
+    server.start()
+    return server

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from severable_coordinator.adapters.founding import found_home
 from severable_coordinator.adapters.recipes import record_of
-from severable_coordinator.admission import Verdict
+from severable_coordinator.admission import CHUNK_BYTES, Verdict
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.config import Config, Layout, Ports
 from severable_coordinator.contracting import Terms
@@ -223,11 +223,11 @@ class World:
         return sign_statement(ShardClaim(**(usual | changes)), signer)  # type: ignore[arg-type]  # as in terms
 
     def upload(self, name: str, claim: Envelope, files: Mapping[str, bytes]) -> Verdict:
-        """Send files in two chunks each."""
+        """Send files in two chunks each, or more where they are large."""
         admission = self.coordinator.admission
         upload = admission.open(name, claim.to_bytes())
         for file, data in files.items():
-            half = max(1, len(data) // 2)
+            half = min(max(1, len(data) // 2), CHUNK_BYTES)
             for offset in range(0, len(data), half):
                 admission.take(upload, file, offset, data[offset : offset + half])
         return admission.finish(upload)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from severable_coordinator.adapters.authority import KeyPair, issue_party
 from severable_coordinator.adapters.engine import EngineConfig
 from severable_coordinator.adapters.exclusive import exclusive
+from severable_coordinator.adapters.log_mark import LogMark
 from severable_coordinator.adapters.settings import read_config
 from severable_coordinator.adapters.signing import read_signer
 from severable_coordinator.adapters.sql.composites import SqlCompositeStore
@@ -112,7 +113,7 @@ class Coordinator:
         def sign(checkpoint: Checkpoint) -> str:
             return sign_note(checkpoint.text, signer)
 
-        return SqlLog(self.database, self.config.id, sign)
+        return SqlLog(self.database, self.config.id, sign, LogMark(self.layout.log_mark))
 
     @cached_property
     def logbook(self) -> Logbook:

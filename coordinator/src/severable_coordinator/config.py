@@ -107,6 +107,11 @@ class Layout:
         return self.home / "trust-root.json"
 
     @property
+    def log_mark(self) -> Path:
+        """How far the log has come, beside the keys: a database put back from before is told by it."""
+        return self.keys / "log.mark"
+
+    @property
     def roster_lock(self) -> Path:
         """Held while a roster is issued."""
         return self.home / "roster.lock"

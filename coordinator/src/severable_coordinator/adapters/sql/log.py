@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Integer, LargeBinary, delete, func, insert, s
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.sql.expression import TextualSelect
 
+from severable_coordinator.adapters.log_mark import LogMark
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import body, checkpoint, cosignature, log_entry, log_node
 from severable_coordinator.errors import NotFoundError, StorageError
@@ -25,8 +26,13 @@ SignCheckpoint = Callable[[Checkpoint], str]
 class SqlLog:
     """The log in the database. The checkpoint is signed and stored in the transaction that appends, never later."""
 
-    def __init__(self, database: Database, origin: str, sign: SignCheckpoint) -> None:
-        """Keep the log `origin` in a database; `sign` turns a checkpoint into a signed note."""
+    def __init__(self, database: Database, origin: str, sign: SignCheckpoint, mark: LogMark | None = None) -> None:
+        """Keep the log `origin` in a database; `sign` turns a checkpoint into a signed note.
+
+        Raises:
+            StorageError: the database holds fewer entries than were signed, or than `mark` remembers.
+        """
+        self._mark = mark
         self._database = database
         self._origin = origin
         self._sign = sign
@@ -49,6 +55,8 @@ class SqlLog:
             if leaves:
                 _insert(connection, first, leaves)
                 self._sign_tree(connection, first + len(leaves))
+        if self._mark is not None:
+            self._mark.raise_to(first + len(leaves))
         return first
 
     def checkpoint(self) -> tuple[Checkpoint, str]:
@@ -130,6 +138,7 @@ class SqlLog:
 
     def _refuse_a_shorter_log(self, connection: Connection) -> None:
         signed = connection.execute(select(func.max(checkpoint.c.size))).scalar() or 0
+        signed = max(signed, self._mark.size() if self._mark else 0)
         if (held := connection.execute(select(func.count()).select_from(log_entry)).scalar_one()) < signed:
             raise StorageError(
                 f"the log has {held} entries, but a checkpoint over {signed} was signed: an older database was put "

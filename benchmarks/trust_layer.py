@@ -202,10 +202,10 @@ def threats() -> dict[str, object]:
     page = recording.ROOT / "docs" / "threat-model.md"
     if not page.is_file():
         return {"threat_rows": None, "threat_rows_tested": None}
-    from architecture.threat_table import rows, tested  # noqa: PLC0415  # of the test suite
+    from architecture.threat_table import has_tests, rows  # noqa: PLC0415  # of the test suite
 
     found = rows(page.read_text(encoding="utf-8"))
-    return {"threat_rows": len(found), "threat_rows_tested": sum(tested(row, recording.ROOT) for row in found)}
+    return {"threat_rows": len(found), "threat_rows_tested": sum(has_tests(row, recording.ROOT) for row in found)}
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -43,7 +43,7 @@ def rows(page: str) -> list[Row]:
     return found
 
 
-def tested(row: Row, root: Path) -> bool:
+def has_tests(row: Row, root: Path) -> bool:
     """Whether the row names a test, and every test it names is there."""
     return bool(row.tests) and all(function in functions(root / path) for path, function in row.tests)
 

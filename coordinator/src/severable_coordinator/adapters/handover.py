@@ -11,6 +11,7 @@ The importer verifies everything against the exporter's trust root, by the verif
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from severable_coordinator.adapters.handover_out import CLAIM, CONTRACT, RECIPE, ROSTER
 from severable_coordinator.adapters.recipes import record_of
@@ -52,7 +53,7 @@ def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -
     contract = open_agreement(contract_bytes, party.keys, [roster.value.coordinator_key])
     names = [file.name for file in claim.value.files]
     with ExitStack() as stack:
-        files = {name: stack.enter_context((directory / name).open("rb")) for name in names}
+        files = {name: stack.enter_context(_open(directory / name)) for name in names}
         admit(claim_bytes, files, _policy(coordinator, claim.value, contract, recipe, roster))
         for name, stream in files.items():
             stream.seek(0)
@@ -119,6 +120,15 @@ def _keep(coordinator: Coordinator, claim: Proven[ShardClaim], claim_bytes: byte
     coordinator.shards.add(record)
     coordinator.logbook.record(Kind.SHARD, envelope)
     return record
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.is_symlink():
+        raise ConfigError(f"{path}: is a link; a handover holds plain files alone")
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); export the shards again") from error
 
 
 def _read(path: Path) -> bytes:

@@ -72,7 +72,7 @@ class _Answers(grpc.GenericRpcHandler):
     def __init__(self) -> None:
         self.reply = b""
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         if str(details.method).endswith("/SendChunks"):
             return grpc.stream_unary_rpc_method_handler(self._after_a_stream)
         return grpc.unary_unary_rpc_method_handler(self._at_once)
@@ -102,6 +102,8 @@ def _connection() -> tuple[_Answers, GrpcExchange]:
     return answers, exchange
 
 
+CHUNK = FileChunk(name="config.json", offset=0, data=b"{}")
+
 # The message that comes back, and the call that gets it.
 CALLS: tuple[tuple[type[Message], Callable[[GrpcExchange], object]], ...] = (
     (pb.ListContractsReply, lambda exchange: exchange.contracts()),
@@ -112,9 +114,10 @@ CALLS: tuple[tuple[type[Message], Callable[[GrpcExchange], object]], ...] = (
     (pb.OpenUploadReply, lambda exchange: exchange.open_upload(b"")),
     (pb.FinishUploadReply, lambda exchange: exchange.finish("upload")),
     (pb.RenewCertificateReply, lambda exchange: exchange.renew_certificate(b"")),
+    (pb.RotateKeyReply, lambda exchange: exchange.rotate_key(b"")),
+    (pb.CosignCheckpointReply, lambda exchange: exchange.cosign("")),
     (pb.SendChunksReply, lambda exchange: exchange.send("upload", iter((CHUNK,)))),
 )
-CHUNK = FileChunk(name="config.json", offset=0, data=b"{}")
 
 
 def _reply(data: bytes) -> object:

@@ -5,11 +5,11 @@ import base64
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
+from typing import Any, cast
 
 import grpc
 from coordinator.federation import ManualClock, Owner, World, shard_files
-from coordinator.test_exchange import Served
+from coordinator.served import Served
 from fuzzing.law import Target
 from fuzzing.wire import NoMessageError, is_message, seeds, sent
 from google.protobuf.message import Message
@@ -40,6 +40,8 @@ METHODS: tuple[tuple[str, str, type[Message], bool], ...] = (
     ("Exchange", "OpenUpload", pb.OpenUploadRequest, False),
     ("Exchange", "SendChunks", pb.Chunk, True),
     ("Exchange", "FinishUpload", pb.FinishUploadRequest, False),
+    ("Exchange", "CosignCheckpoint", pb.CosignCheckpointRequest, False),
+    ("Exchange", "RotateKey", pb.RotateKeyRequest, False),
 )
 
 
@@ -90,13 +92,13 @@ def _call(data: bytes) -> bytes:
     which, body = sent(data, [method[2] for method in METHODS])
     service, method, kind, streams = METHODS[which]
     channel, path = _service()[1][service], f"/severable.v1.{service}/{method}"
+    # Without a serializer the bytes go out as they are; grpcio's stubs do not know that.
+    call: Any = channel.stream_unary(path) if streams else channel.unary_unary(path)
     try:
-        if streams:
-            return bytes(channel.stream_unary(path)(iter((body,)), timeout=TIMEOUT_S))
-        return bytes(channel.unary_unary(path)(body, timeout=TIMEOUT_S))
+        return bytes(call(iter((body,)) if streams else body, timeout=TIMEOUT_S))
     except grpc.RpcError as error:
-        call = cast("grpc.Call", error)  # what a blocking call raises is both
-        code, line = call.code(), str(call.details())
+        answer = cast("grpc.Call", error)  # what a blocking call raises is both
+        code, line = answer.code(), str(answer.details())
         if code in _CHOSEN or (code is grpc.StatusCode.INTERNAL and not is_message(kind, body)):
             raise RefusedCallError(line) from error
         raise AssertionError(f"{method} ended in {code}: {line}") from error
@@ -108,7 +110,7 @@ def _messages() -> tuple[bytes, ...]:
     owner = Owner.make("agency")
     contract = next(iter(world.coordinator.contracting.contracts.contracts("clinic")))
     claim = world.claim("clinic", shard_files("clinic"))
-    token, _ = world.enrolment.invite("agency")
+    token, _ = world.enrolment.invite("agency", approved=True)
     join = pb.JoinRequest(
         token=token,
         certificate_request_pem=owner.request_pem(),
@@ -126,6 +128,8 @@ def _messages() -> tuple[bytes, ...]:
         (7, pb.OpenUploadRequest(claim=claim.to_bytes())),
         (8, pb.Chunk(upload="0" * 64, name="config.json", offset=-1, data=b"{}")),
         (9, pb.FinishUploadRequest(upload="0" * 64)),
+        (10, pb.CosignCheckpointRequest(note=world.coordinator.logbook.log.consistency(0)[0])),
+        (11, pb.RotateKeyRequest(envelope=contract.envelope)),
     )
     return tuple(seed for which, message in messages for seed in seeds(which, message))
 

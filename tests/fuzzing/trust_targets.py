@@ -24,6 +24,7 @@ from severable_trust.keys import PublicKey
 from severable_trust.note import KeyType, LogKey, cosign, open_checkpoint
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
 from severable_trust.roster import Roster
+from severable_trust.rotation import KeyRotation
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import PAYLOAD_TYPE, Predicate, read_unverified, sign_statement
 from severable_trust.tensors import TensorInfo, read_header
@@ -37,6 +38,7 @@ KINDS: tuple[type[Predicate], ...] = (
     ErasureRequest,
     Acknowledgement,
     Receipt,
+    KeyRotation,
 )
 NOBODY = Signature("0" * 64, b"unverified")
 

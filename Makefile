@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := trust diffusion protos client coordinator
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test unit integration check format protos bench clean
+.PHONY: help install demo test unit integration check format protos bench fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -48,6 +48,10 @@ protos: install  ## regenerate the gRPC code from the .proto files
 bench: install  ## run the benchmarks; they write docs/results
 	PYTHONPATH=deploy:benchmarks $(BIN)/python -P benchmarks/demo.py
 	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/trust_layer.py
+
+fuzz: install  ## fuzz every parser, a minute each; writes docs/results/fuzz.json
+	$(BIN)/pip install --quiet --constraint constraints.txt -r requirements-bench.txt
+	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/fuzz.py
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo-out

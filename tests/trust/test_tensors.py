@@ -195,3 +195,14 @@ def test_whole_numbers_need_no_check_and_odd_floats_are_refused() -> None:
 def test_a_specification_of_nothing_is_the_callers_error(dtype: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="no tensor"):
         TensorSpec(dtype, shape)
+
+
+def test_a_shape_of_a_million_dimensions_is_refused_before_it_is_multiplied() -> None:
+    with pytest.raises(MalformedError, match="65 dimensions, at most 64"):
+        read(with_header(header(a=entry(shape=[1] * 65)), bytes(4)))
+
+
+def test_an_offset_that_no_file_has_is_refused_in_one_line() -> None:
+    number = int("9" * 4300)  # the longest that Python reads; it prints no longer one
+    with pytest.raises(MalformedError, match="not lists of whole numbers"):
+        read(with_header(header(a=entry("U8", [number], [0, number])), b""))

@@ -86,7 +86,7 @@ def _checked(fields: dict[str, str]) -> Invite:
     try:
         expires = parse_instant(fields["expires"])
         x509.load_pem_x509_certificate(fields["ca_pem"].encode())
-    except (ValueError, TrustError) as error:
+    except (ValueError, TrustError, x509.InvalidVersion) as error:
         raise InviteError(f"the invite's expiry or certificate cannot be read ({error}): {ADVICE}") from error
     return Invite(
         party=fields["party"],

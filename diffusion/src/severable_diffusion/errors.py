@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MAX_MESSAGE = 400  # characters
+
+
 class DiffusionError(Exception):
     """Base of this package's errors; never raised itself."""
 
@@ -30,7 +33,10 @@ class RecipeError(DiffusionError):
     """
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"recipe field {field}: {reason}")
+        # The name of an unknown field and a value are quoted as they came: they must not write lines of their own.
+        line = f"recipe field {field}: {reason}"
+        line = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+        super().__init__(line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 3] + "...")
         self.field = field
 
 

@@ -17,6 +17,8 @@ from severable_diffusion.errors import RecipeError
 
 T = TypeVar("T")
 
+_INEXACT = 2**53  # JSON has no whole numbers from here on (RFC 8785), and far larger ones are no floats at all
+
 
 def whole(low: int, high: int, default: int | None = None) -> Any:
     """Return a dataclass field for an integer, or a tuple of integers, each within [low, high]."""
@@ -76,6 +78,8 @@ def _read(kind: Any, value: object, where: str) -> object:
     if isinstance(kind, types.UnionType):
         inner = next(option for option in typing.get_args(kind) if option is not types.NoneType)
         return None if value is None else _read(inner, value, where)
+    if type(value) is int and abs(value) >= _INEXACT:
+        raise RecipeError(where, "is a whole number of 2^53 or more")
     if kind is float and type(value) is int:
         return float(value)  # JSON has one kind of number, and canonical JSON writes 1.0 as 1
     if type(value) is not kind:

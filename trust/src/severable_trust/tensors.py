@@ -14,7 +14,9 @@ from severable_trust.canonical import unique_keys
 from severable_trust.errors import MalformedError, StatementError
 
 MAX_HEADER = 1 << 20  # bytes
+MAX_RANK = 64  # dimensions; multiplying a million of them would take seconds
 _LENGTH_BYTES = 8
+_MAX_COUNT = 1 << 63  # no file is that long; and Python refuses to print far longer numbers
 
 ITEM_BYTES: dict[str, int] = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1,
@@ -127,6 +129,8 @@ def _read_info(name: str, value: object, start: int) -> TensorInfo:
         raise MalformedError(f"{where} has the unknown dtype {str(dtype)[:40]!r}")
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
         raise MalformedError(f"{where}: shape or data_offsets are not lists of whole numbers")
+    if len(shape) > MAX_RANK:
+        raise MalformedError(f"{where}: has {len(shape)} dimensions, at most {MAX_RANK} are accepted")
     begin, end = offsets
     if end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
         raise MalformedError(f"{where}: {dtype}{shape} does not fill the {end - begin} bytes it is given")
@@ -135,4 +139,4 @@ def _read_info(name: str, value: object, start: int) -> TensorInfo:
 
 def _are_counts(value: object) -> bool:
     # bool is an int in Python: `type`, so that true is no dimension.
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < _MAX_COUNT for item in value)

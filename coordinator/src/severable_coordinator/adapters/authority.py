@@ -8,7 +8,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -68,7 +68,7 @@ def issue_party(authority: KeyPair, request_pem: bytes, party: str, now: dt.date
         key = request.public_key()
         if not request.is_signature_valid:
             raise RefusedError("the certificate request is not signed by its own key; run `join` again")
-    except (ValueError, InvalidSignature) as error:
+    except (ValueError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise RefusedError("the certificate request cannot be read; run `join` again") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise RefusedError("the certificate request's key is not P-256; run `join` again")

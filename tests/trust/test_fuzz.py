@@ -1,0 +1,18 @@
+"""No bytes make a parser of the trust package raise anything but its own error."""
+
+import pytest
+from fuzzing.law import Target
+from fuzzing.properties import check_found, check_law
+from fuzzing.trust_targets import TARGETS
+
+PARSERS = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+
+
+@PARSERS
+def test_a_parser_gives_a_value_or_its_own_error_of_one_line(target: Target) -> None:
+    check_law(target)
+
+
+@PARSERS
+def test_what_a_fuzzer_once_found_is_refused_properly(target: Target) -> None:
+    check_found(target)

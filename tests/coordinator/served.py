@@ -44,8 +44,8 @@ class Served:
             pace=pace,
         )
         self.servers = [
-            serve_enrolment(enrolment, self.enrolment_address, world.coordinator.server, self.ca),
-            serve_exchange(exchange, self.exchange_address, world.coordinator.server, self.ca),
+            serve_enrolment(enrolment, self.enrolment_address, lambda: world.coordinator.server, self.ca),
+            serve_exchange(exchange, self.exchange_address, lambda: world.coordinator.server, self.ca),
         ]
 
     def stub(self, name: str) -> rpc.ExchangeStub:

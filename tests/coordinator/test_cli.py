@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from coordinator.federation import REPOSITORY, ManualClock, World
+from coordinator.federation import REPOSITORY, ManualClock, Owner, World, quiet
 
 from severable_coordinator.adapters.cli.app import main
 from severable_coordinator.adapters.cli.train import Pace
 from severable_coordinator.adapters.serving import home_lock
 from severable_coordinator.bootstrap import utc_now
 from severable_coordinator.dispatch import JobReport, JobState
+from severable_trust.bundle import verify_receipt
+from severable_trust.note import cosign
 
 RECIPE = REPOSITORY / "deploy/severable_demo/recipes/tiny.json"
 
@@ -152,7 +154,8 @@ def test_training_without_a_running_superlink_says_so(cli: Cli, world: World) ->
 
 def test_every_command_has_an_example_in_its_help() -> None:
     commands = [
-        "init", "up", "status", "party invite", "party list", "contract offer", "contract list", "contract show",
+        "init", "up", "status", "party invite", "party approve", "party decline", "party certify", "party revoke",
+        "party list", "certificate renew", "receipt", "contract offer", "contract list", "contract show",
         "train", "shards list", "shards export", "shards import", "router build", "assemble", "sample", "remove", "log",
     ]  # fmt: skip
     script = "import sys; from severable_coordinator.adapters.cli.app import app\n" + "\n".join(
@@ -176,3 +179,41 @@ def test_the_time_left_is_that_of_the_slowest_party() -> None:
         "b": JobReport(state=JobState.SHIPPED, step=100, steps=100),
     }
     assert pace.left_s(reports, 1.0) == pytest.approx(8.0)
+
+
+def test_a_party_that_waits_is_listed_approved_by_its_key_or_turned_away(cli: Cli, world: World) -> None:
+    home = ("--home", str(world.home))
+    owner = Owner.make("agency")
+    token, _ = world.enrolment.invite("agency")
+    world.enrolment.join(token, world.facts(owner))
+    key = owner.signer.public_key.key_id
+    rows = {row["party"]: row for row in json.loads(cli("party", "list", "--format", "json", *home))}
+    assert rows["agency"]["status"] == "waiting for `party approve`"
+    assert rows["agency"]["statement_key"] == key[:16]
+    for wrong in ("0" * 16, key[:4]):
+        assert "do not let it in" in cli.refused("party", "approve", "agency", "--key", wrong, *home)
+    assert "is turned away" in cli("party", "decline", "agency", *home)
+    assert "nobody waits" in cli.refused("party", "approve", "agency", "--key", key[:8], *home)
+
+
+def test_a_receipt_is_handed_out_once_there_is_one_and_never_over_a_file(
+    cli: Cli, world: World, tmp_path: Path
+) -> None:
+    home, out = ("--home", str(world.home)), tmp_path / "receipt.json"
+    assert "no removal of archive" in cli.refused("receipt", "archive", "--out", str(out), *home)
+    contract = world.agree("archive")
+    record = world.coordinator.requests.receive("archive", world.ask_for_erasure("archive", contract))
+    world.coordinator.removal.run(record, quiet)
+    world.standing.cosign(
+        "archive", cosign(world.coordinator.log.checkpoint()[1], world.owners["archive"].witness, world.clock())
+    )
+    assert "cosigned by archive" in cli("receipt", "archive", "--out", str(out), *home)
+    assert verify_receipt(out.read_bytes(), world.coordinator.trust_root).cosigners[0][0] == "archive"
+    assert "exists already" in cli.refused("receipt", "archive", "--out", str(out), *home)
+
+
+def test_the_servers_certificate_is_renewed_by_hand(cli: Cli, world: World) -> None:
+    before = world.coordinator.server
+    assert "renewed for 90 days" in cli("certificate", "renew", "--home", str(world.home))
+    assert world.coordinator.server.certificate != before.certificate
+    assert world.coordinator.server.private_key == before.private_key

@@ -1,5 +1,6 @@
 """The gRPC services over real TLS: who may call what, and how errors read on the other side."""
 
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,9 +9,11 @@ import grpc
 import pytest
 from coordinator.federation import Owner, shard_files, terms
 from coordinator.served import TIMEOUT_S, Served, chunks, refused, serving
+from cryptography import x509
 
 from severable_coordinator.adapters.authority import KeyPair, issue_party, issue_server, new_authority, party_of
 from severable_coordinator.adapters.enrolment_server import EnrolmentService, serve_enrolment
+from severable_coordinator.adapters.server_certificate import keep_current
 from severable_coordinator.errors import BusyError
 from severable_protos.v1 import exchange_pb2 as pb
 from severable_trust.envelope import Envelope
@@ -139,7 +142,7 @@ def test_an_erasure_request_is_acknowledged_with_a_signed_deadline(served: Serve
 def test_a_port_in_use_is_named(served: Served) -> None:
     enrolment = EnrolmentService(served.world.enrolment, b"", "", "")
     with pytest.raises(BusyError, match=served.exchange_address):
-        serve_enrolment(enrolment, served.exchange_address, served.world.coordinator.server, served.ca)
+        serve_enrolment(enrolment, served.exchange_address, lambda: served.world.coordinator.server, served.ca)
 
 
 def test_many_calls_at_once_are_all_answered(served: Served) -> None:
@@ -219,3 +222,24 @@ def test_a_party_leaves_its_cosignature_and_rotates_its_key_over_the_wire(served
     error = refused(served.stub("clinic").CosignCheckpoint, pb.CosignCheckpointRequest(note=cosigned))
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "not carry a cosignature by clinic" in str(error.details())
+
+
+def test_a_renewed_server_certificate_is_shown_at_the_next_handshake_without_a_restart(served: Served) -> None:
+    def shown() -> x509.Certificate:
+        host, port = served.exchange_address.split(":")
+        return x509.load_pem_x509_certificate(ssl.get_server_certificate((host, int(port))).encode())
+
+    before, coordinator = shown(), served.world.coordinator
+    assert not keep_current(coordinator)
+    assert keep_current(coordinator, anyway=True)
+    assert shown().serial_number != before.serial_number
+    assert shown().public_key() == before.public_key()
+    served.stub("archive").ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S)
+
+
+def test_a_server_certificate_is_due_after_a_third_of_its_term(served: Served) -> None:
+    served.world.clock.advance(days=29)
+    assert not keep_current(served.world.coordinator)
+    served.world.clock.advance(days=2)
+    assert keep_current(served.world.coordinator)
+    assert not keep_current(served.world.coordinator)

@@ -1,5 +1,6 @@
 """The stores' contract, in memory and on a file: what was put is found, laws of states hold, the log only grows."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from severable_coordinator.adapters.sql.removals import SqlRemovalStore
 from severable_coordinator.adapters.sql.shards import SqlShardStore, SqlUploadStore
 from severable_coordinator.adapters.sql.tasks import SqlTaskStore
 from severable_coordinator.dispatch import JobReport, JobState, Task
-from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
+from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError, StorageError
 from severable_coordinator.membership import InviteRecord, PartyRecord
 from severable_coordinator.ports import (
     CompositeRecord,
@@ -275,3 +276,15 @@ def test_a_transaction_that_fails_changes_nothing(database: Database) -> None:
         log.append(failing())
     assert log.entries() == []
     assert log.checkpoint()[0].size == 0
+
+
+def test_a_database_of_another_version_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    Database(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="made by another version"):
+        Database(path)
+    assert path.read_bytes() == before

@@ -133,9 +133,9 @@ class Coordinator:
         """The certificate authority."""
         return KeyPair(self._read(self.layout.keys / "ca.pem"), self._read(self.layout.keys / "ca.key"))
 
-    @cached_property
+    @property
     def server(self) -> KeyPair:
-        """The servers' certificate."""
+        """The servers' certificate and key, as they are on the disk now."""
         return KeyPair(self._read(self.layout.keys / "server.pem"), self._read(self.layout.keys / "server.key"))
 
     @cached_property

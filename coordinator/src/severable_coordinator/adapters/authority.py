@@ -46,19 +46,31 @@ def new_authority(coordinator_id: str, now: dt.datetime) -> KeyPair:
 def issue_server(authority: KeyPair, host: str, now: dt.datetime) -> KeyPair:
     """A server certificate for `host`, localhost and the loopback addresses."""
     key = ec.generate_private_key(ec.SECP256R1())
+    return KeyPair(_server_certificate(authority, key.public_key(), host, now), _private_pem(key))
+
+
+def renew_server(authority: KeyPair, server: KeyPair, host: str, now: dt.datetime) -> KeyPair:
+    """The same server key with a fresh certificate: one file changes, no crash leaves a pair that does not fit."""
+    key = serialization.load_pem_private_key(server.private_key, None).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise TypeError("the server's key is not an EC key")
+    return KeyPair(_server_certificate(authority, key, host, now), server.private_key)
+
+
+def renewal_due(certificate_pem: bytes, now: dt.datetime) -> bool:
+    """Whether a third of a certificate's term is over."""
+    certificate = x509.load_pem_x509_certificate(certificate_pem)
+    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return now >= begins + (ends - begins) / 3
+
+
+def _server_certificate(authority: KeyPair, key: ec.EllipticCurvePublicKey, host: str, now: dt.datetime) -> bytes:
     names: list[x509.GeneralName] = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     if (own := _general_name(host)) not in names:
         names.append(own)
-    certificate = _issue(
-        authority,
-        key.public_key(),
-        common_name=host,
-        names=names,
-        usage=ExtendedKeyUsageOID.SERVER_AUTH,
-        now=now,
-        days=_SERVER_DAYS,
+    return _issue(
+        authority, key, common_name=host, names=names, usage=ExtendedKeyUsageOID.SERVER_AUTH, now=now, days=_SERVER_DAYS
     )
-    return KeyPair(certificate, _private_pem(key))
 
 
 def issue_party(authority: KeyPair, request_pem: bytes, party: str, now: dt.datetime) -> bytes:

@@ -2,8 +2,7 @@
 
 import grpc
 
-from severable_coordinator.adapters.authority import KeyPair
-from severable_coordinator.adapters.grpc_edge import mapped, start
+from severable_coordinator.adapters.grpc_edge import ServerPair, credentials, mapped, start
 from severable_coordinator.enrolment import Enrolment, Waiting
 from severable_coordinator.membership import JoinFacts
 from severable_protos.v1 import exchange_pb2 as pb
@@ -43,7 +42,7 @@ class EnrolmentService(rpc.EnrolmentServicer):
         )
 
 
-def serve_enrolment(service: EnrolmentService, address: str, server: KeyPair, ca: bytes) -> grpc.Server:
+def serve_enrolment(service: EnrolmentService, address: str, server: ServerPair, ca: bytes) -> grpc.Server:
     """Start the enrolment service (TLS, no client certificate). BusyError when the port is taken."""
-    credentials = grpc.ssl_server_credentials([(server.private_key, server.certificate + ca)])
-    return start(lambda grpc_server: rpc.add_EnrolmentServicer_to_server(service, grpc_server), address, credentials)
+    tls = credentials(server, ca, clients=False)
+    return start(lambda grpc_server: rpc.add_EnrolmentServicer_to_server(service, grpc_server), address, tls)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import grpc
 
-from severable_coordinator.adapters.authority import KeyPair, party_of
-from severable_coordinator.adapters.grpc_edge import mapped, start
+from severable_coordinator.adapters.authority import party_of
+from severable_coordinator.adapters.grpc_edge import ServerPair, credentials, mapped, start
 from severable_coordinator.adapters.stream_watch import Pace, StreamWatch
 from severable_coordinator.admission import CHUNK_BYTES, Admission
 from severable_coordinator.contracting import Contracting
@@ -158,9 +158,7 @@ class ExchangeService(rpc.ExchangeServicer):
         return party
 
 
-def serve_exchange(service: ExchangeService, address: str, server: KeyPair, ca: bytes) -> grpc.Server:
+def serve_exchange(service: ExchangeService, address: str, server: ServerPair, ca: bytes) -> grpc.Server:
     """Start the exchange service (mutual TLS, certificates of `ca` alone). BusyError when the port is taken."""
-    credentials = grpc.ssl_server_credentials(
-        [(server.private_key, server.certificate + ca)], root_certificates=ca, require_client_auth=True
-    )
-    return start(lambda grpc_server: rpc.add_ExchangeServicer_to_server(service, grpc_server), address, credentials)
+    tls = credentials(server, ca, clients=True)
+    return start(lambda grpc_server: rpc.add_ExchangeServicer_to_server(service, grpc_server), address, tls)

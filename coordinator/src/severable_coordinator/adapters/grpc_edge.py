@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from severable_coordinator.adapters.authority import KeyPair
 from severable_coordinator.errors import (
     BusyError,
     ConflictError,
@@ -50,6 +51,26 @@ def mapped(method: Method) -> Method:
             context.abort(code, str(error))
 
     return wrapper  # type: ignore[return-value]  # same call, same result; abort raises
+
+
+ServerPair = Callable[[], KeyPair]  # reads the server's certificate and key as they are now
+
+
+def credentials(server: ServerPair, ca: bytes, *, clients: bool) -> grpc.ServerCredentials:
+    """TLS credentials that take a renewed certificate up at the next handshake.
+
+    Args:
+        server: asked once now and at every handshake.
+        ca: the authority, PEM; sent with the chain.
+        clients: ask for a client certificate of that authority.
+    """
+
+    def configuration() -> grpc.ServerCertificateConfiguration:
+        pair = server()
+        chain = [(pair.private_key, pair.certificate + ca)]
+        return grpc.ssl_server_certificate_configuration(chain, root_certificates=ca if clients else None)
+
+    return grpc.dynamic_ssl_server_credentials(configuration(), configuration, clients)
 
 
 def start(add: Callable[[grpc.Server], None], address: str, credentials: grpc.ServerCredentials) -> grpc.Server:

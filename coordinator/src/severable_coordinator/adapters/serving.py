@@ -13,6 +13,7 @@ import grpc
 from severable_coordinator.adapters import engine
 from severable_coordinator.adapters.enrolment_server import EnrolmentService, serve_enrolment
 from severable_coordinator.adapters.exchange_server import ExchangeService, serve_exchange
+from severable_coordinator.adapters.server_certificate import keep_current
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.config import Layout
 from severable_coordinator.errors import BusyError, EngineError
@@ -20,7 +21,7 @@ from severable_coordinator.errors import BusyError, EngineError
 _HEALTHY_S = 60.0
 _STOP_S = 10.0
 _WATCH_S = 0.5
-_ROSTER_EVERY = 7200  # looks, hence about once an hour
+_CARE_EVERY = 7200  # looks, hence about once an hour
 
 Say = Callable[[str], None]
 
@@ -47,22 +48,24 @@ def serve(coordinator: Coordinator, say: Say) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     with home_lock(coordinator.layout):
+        keep_current(coordinator)
         engine.prepare(coordinator.engine)
         servers = _start_servers(coordinator)
         children: dict[str, subprocess.Popen[bytes]] = {}
         try:
-            children["SuperLink"] = _child(coordinator, "superlink", engine.superlink_command(coordinator.engine))
-            children["executor"] = _child(coordinator, "executor", engine.executor_command(coordinator.engine))
-            superlink = children["SuperLink"]
-            engine.wait_healthy(coordinator.engine, _HEALTHY_S, alive=lambda: superlink.poll() is None)
+            _start_engine(coordinator, children)
             coordinator.standing.shut_out_revoked()
             _announce(coordinator, say)
             watched = 0
             while not stop.wait(_WATCH_S):
                 _refuse_the_dead(coordinator, children)
                 watched += 1
-                if watched % _ROSTER_EVERY == 0:
+                if watched % _CARE_EVERY == 0:
                     coordinator.logbook.keep_roster_current()
+                    if keep_current(coordinator):
+                        say("the servers' certificate is renewed; Flower's processes start again with it")
+                        _end_children(children, say)
+                        _start_engine(coordinator, children)
         finally:
             _end(servers, children, say)
 
@@ -81,12 +84,19 @@ def _start_servers(coordinator: Coordinator) -> list[grpc.Server]:
         coordinator.enrolment,
         coordinator.standing,
     )
-    first = serve_enrolment(enrolment, config.enrolment_address, coordinator.server, ca)
+    first = serve_enrolment(enrolment, config.enrolment_address, lambda: coordinator.server, ca)
     try:
-        return [first, serve_exchange(exchange, config.exchange_address, coordinator.server, ca)]
+        return [first, serve_exchange(exchange, config.exchange_address, lambda: coordinator.server, ca)]
     except BusyError:
         first.stop(None)
         raise
+
+
+def _start_engine(coordinator: Coordinator, children: dict[str, subprocess.Popen[bytes]]) -> None:
+    children["SuperLink"] = _child(coordinator, "superlink", engine.superlink_command(coordinator.engine))
+    children["executor"] = _child(coordinator, "executor", engine.executor_command(coordinator.engine))
+    superlink = children["SuperLink"]
+    engine.wait_healthy(coordinator.engine, _HEALTHY_S, alive=lambda: superlink.poll() is None)
 
 
 def _child(coordinator: Coordinator, name: str, command: list[str]) -> subprocess.Popen[bytes]:
@@ -115,6 +125,11 @@ def _end(servers: list[grpc.Server], children: dict[str, subprocess.Popen[bytes]
     say("stopping")
     for server in servers:
         server.stop(_STOP_S)
+    _end_children(children, say)
+    say("stopped")
+
+
+def _end_children(children: dict[str, subprocess.Popen[bytes]], say: Say) -> None:
     for child in reversed(children.values()):
         _signal(child, signal.SIGTERM)
     for name, child in children.items():
@@ -124,7 +139,6 @@ def _end(servers: list[grpc.Server], children: dict[str, subprocess.Popen[bytes]
             say(f"{name} did not stop within {_STOP_S:.0f} s; killed")
         _signal(child, signal.SIGKILL)  # what is left of its group
         child.wait()
-    say("stopped")
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

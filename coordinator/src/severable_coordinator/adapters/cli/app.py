@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from severable_coordinator.adapters.cli import build, contract, log, party, remove, serve, shards, train
+from severable_coordinator.adapters.cli import (
+    build,
+    certificate,
+    contract,
+    log,
+    party,
+    receipt,
+    remove,
+    serve,
+    shards,
+    train,
+)
 from severable_coordinator.errors import CoordinatorError
 from severable_trust.errors import TrustError
 
@@ -18,7 +29,7 @@ app = typer.Typer(
 app.command("init")(serve.init)
 app.command("up")(serve.up)
 app.command("status")(serve.status)
-app.add_typer(party.app, name="party", help="Invite data owners and list them.")
+app.add_typer(party.app, name="party", help="Invite data owners, let them in, revoke and list them.")
 app.add_typer(contract.app, name="contract", help="Offer contracts and list them.")
 app.command("train")(train.train)
 app.add_typer(shards.app, name="shards", help="List, export and import admitted shards.")
@@ -26,7 +37,9 @@ app.add_typer(build.router_app, name="router", help="Build the router of a group
 app.command("assemble")(build.assemble)
 app.command("sample")(build.sample)
 app.command("remove")(remove.remove)
+app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
 app.command("log")(log.log)
+app.add_typer(certificate.app, name="certificate", help="Renew the servers' certificate.")
 
 
 def main() -> None:

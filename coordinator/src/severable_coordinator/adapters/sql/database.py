@@ -24,6 +24,7 @@ _PRAGMAS = (
     "PRAGMA recursive_triggers=ON",
 )
 _APPEND_ONLY = ("log_entry", "log_node")
+_LAYOUT = 2  # of the tables; PRAGMA user_version
 
 
 class Database:
@@ -39,12 +40,23 @@ class Database:
         self._engine = _engine(path)
         try:
             with self.write() as connection:
+                self._refuse_another_layout(connection)
                 metadata.create_all(connection)
                 for table in _APPEND_ONLY:
                     for verb in ("UPDATE", "DELETE"):
                         connection.execute(text(_guard(table, verb)))
         except OperationalError as error:
             raise StorageError(f"{path}: not a usable database ({error.orig}); restore it from a backup") from error
+
+    def _refuse_another_layout(self, connection: Connection) -> None:
+        found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+        if tables and found != _LAYOUT:
+            raise StorageError(
+                f"{self._path}: was made by another version (table layout {found}, this one reads {_LAYOUT}); "
+                "use the version that made it"
+            )
+        connection.exec_driver_sql(f"PRAGMA user_version={_LAYOUT}")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -19,9 +19,9 @@ from severable_coordinator.adapters.recipes import record_of
 from severable_coordinator.admission import CHUNK_BYTES, Verdict
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.config import Config, Layout, Ports
-from severable_coordinator.contracting import Terms
 from severable_coordinator.enrolment import Enrolment, Joined
 from severable_coordinator.membership import JoinFacts
+from severable_coordinator.offers import Terms
 from severable_coordinator.ports import RecipeRecord
 from severable_coordinator.standing import Standing
 from severable_diffusion import network

@@ -12,6 +12,7 @@ from datetime import datetime
 from severable_client.errors import ContractProblemError
 from severable_client.exchange import ContractItem, Exchange
 from severable_client.ports import Clock, ContractRecord, ContractStore, Journal, JournalEntry, RecipeStore
+from severable_trust.amendment import require_successor
 from severable_trust.contract import Action, Contract, ContractState, require
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
@@ -19,7 +20,9 @@ from severable_trust.errors import TrustError
 from severable_trust.keys import PublicKey, Signer
 from severable_trust.statement import Proven, open_statement
 
-FINAL = frozenset({ContractState.EXPIRED, ContractState.TERMINATED, ContractState.BREACHED})
+FINAL = frozenset({
+    ContractState.SUPERSEDED, ContractState.EXPIRED, ContractState.TERMINATED, ContractState.BREACHED,
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,31 @@ def find(contract_id: str, store: ContractStore) -> ContractRecord:
     return found[0]
 
 
+def amended(proven: Proven[Contract], holdings: Holdings) -> Contract | None:
+    """Return the version that an offer amends, out of this party's own store, or None for a first version.
+
+    Raises:
+        ContractProblemError: that version is not held, was not signed here, or the offer does not follow from it.
+    """
+    contract = proven.value
+    if contract.previous is None:
+        return None
+    held = holdings.contracts.get(str(contract.previous))
+    if held is None:
+        raise ContractProblemError(
+            f"contract {contract.uid}, version {contract.version}, amends {contract.previous}, which this party does"
+            " not hold: do not sign it, ask the coordinator"
+        )
+    before = open_contract(held.envelope, holdings.sides)
+    try:
+        require_successor(before, contract)
+    except TrustError as error:
+        raise ContractProblemError(f"{error}: do not sign it, ask the coordinator") from error
+    if not holdings.sides.signed(before) or held.state is not ContractState.ACTIVE:
+        raise ContractProblemError(f"contract {contract.uid}: the version that it amends is {held.state}, not in force")
+    return before.value
+
+
 def receive(item: ContractItem, holdings: Holdings) -> ContractRecord:
     """Verify a listed contract, keep it with the recipes it names, and return the record that is now held.
 
@@ -195,6 +223,7 @@ def sign_contract(record: ContractRecord, signer: Signer, exchange: Exchange, ho
             f"contract {proven.value.uid} is made out to a key that this party has replaced; ask for a new offer"
         )
     envelope = proven.envelope.countersigned(signer).to_bytes()
+    amended(proven, holdings)
     entry = JournalEntry(at=holdings.clock(), what="signed contract", subject=record.id, bytes=len(envelope))
     holdings.journal.note(entry)
     said = exchange.sign_contract(envelope)

@@ -74,10 +74,13 @@ class Building:
     def members(self, group: str) -> ShardSet:
         """The live shards whose contracts let this group hold a composite of them. ConflictError."""
         in_force = {record.id: proven.value for record, proven in self.contracting.in_force(Action.COMPOSE)}
+        governed = [(shard, self.contracting.governing(shard.contract).id) for shard in self.shards.shards()]
         chosen = [
-            (shard, in_force[shard.contract].weight)
-            for shard in self.shards.shards()
-            if shard.contract in in_force and group in in_force[shard.contract].recipients
+            (shard, in_force[version].weight)
+            for shard, version in governed
+            if version in in_force
+            and group in in_force[version].recipients
+            and shard.recipe in in_force[version].recipes
         ]
         if not chosen:
             raise ConflictError(
@@ -179,8 +182,10 @@ class Building:
     def require(self, record: CompositeRecord, action: Action) -> None:
         """Refuse what the contract of a member does not permit now. ContractError."""
         for shard in map(self.shards.shard, record.members):
-            contract = self.contracts.contract(shard.contract)
-            require(self.contracting.prove(contract).value, contract.state, action, self.clock(), recipe=shard.recipe)
+            record_of = self.contracting.governing(shard.contract)
+            contract = self.contracting.prove(record_of).value
+            now = self.clock()
+            require(contract, record_of.state, action, now, recipe=shard.recipe, recipient=record.group)
 
     def export(self, record: CompositeRecord, out: Path) -> Path:
         """Copy a composite for its recipient; every member's contract must permit distribution. ConflictError."""

@@ -8,43 +8,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from severable_coordinator.errors import ConflictError, RefusedError
+from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.membership import PartyStore
+from severable_coordinator.offers import Terms
 from severable_coordinator.ports import Clock, ContractRecord, ContractStore, RecipeRecord
 from severable_trust.agreement import open_agreement
+from severable_trust.amendment import require_successor
 from severable_trust.contract import (
     Action,
     Contract,
     ContractEvent,
     ContractState,
-    DeletionDuty,
-    Limits,
     PartyRef,
     advance,
     require,
 )
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
-from severable_trust.errors import ContractError
-from severable_trust.statement import Kind, Proven, sign_statement, statement_id
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What an offer says, apart from who and when."""
-
-    target: str
-    permissions: tuple[Action, ...]
-    recipients: tuple[str, ...]
-    days: int
-    notice_days: int
-    weight: float
-    min_images: int
-    memorization_ceiling: float
-    deletion_days: int
-    governing_law: str
-    legal_basis: str
+from severable_trust.errors import ContractError, SignatureError
+from severable_trust.roster import PartyStatus
+from severable_trust.statement import Kind, Proven, read_unverified, sign_statement, statement_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,37 +42,55 @@ class Contracting:
     legal_name: str
     app: Callable[[], Digest]  # SHA-256 of the Flower bundle that parties are to accept
 
-    def offer(self, party_id: str, recipe: RecipeRecord, terms: Terms) -> Envelope:
-        """Sign an offer and keep it for the party to fetch. NotFoundError, ConflictError."""
+    def offer(self, party_id: str, recipe: RecipeRecord, terms: Terms, amends: Digest | None = None) -> Envelope:
+        """Sign an offer and keep it for the party to fetch.
+
+        Args:
+            party_id: whom it is for.
+            recipe: the recipe that shards under it follow.
+            terms: everything else.
+            amends: the contract in force that it is to take the place of, or None for a new one.
+
+        Raises:
+            NotFoundError: no such party or contract.
+            ConflictError: the party is revoked, has an offer open or another contract in force, or what is to be
+                amended is not in force or not the party's.
+        """
         party = self.parties.party(party_id)
+        if party.status == PartyStatus.REVOKED:
+            raise ConflictError(f"party {party_id} is revoked; invite it anew under another name")
+        previous = self._amended(party_id, amends)
         for record in self.contracts.contracts(party_id):
-            if record.state in {ContractState.OFFERED, ContractState.ACTIVE, ContractState.SIGNED}:
-                raise ConflictError(f"{party_id} has contract {record.id} ({record.state}); end it before a new offer")
-        now = self.clock()
-        contract = Contract(
-            uid=f"urn:uuid:{uuid.uuid4()}",
-            version=1,
+            if record.state in OPEN_STATES and record.id != amends:
+                raise ConflictError(
+                    f"{party_id} has contract {record.id} ({record.state}); end it before a new offer, or amend it"
+                )
+        contract = terms.contract(
+            uid=previous.value.uid if previous else f"urn:uuid:{uuid.uuid4()}",
+            version=previous.value.version + 1 if previous else 1,
+            previous=previous.id if previous else None,
             assigner=PartyRef(id=party.id, legal_name=party.legal_name, key_id=party.statement_key.key_id),
             assignee=PartyRef(id=self.logbook.coordinator, legal_name=self.legal_name, key_id=self.logbook.key.key_id),
-            target=terms.target,
-            permissions=terms.permissions,
-            recipients=terms.recipients,
-            valid_from=now,
-            valid_until=now + timedelta(days=terms.days),
-            notice_days=terms.notice_days,
-            weight=terms.weight,
-            recipes=(recipe.digest,),
-            apps=(self.app(),),
-            limits=Limits(min_images=terms.min_images, memorization_ceiling=terms.memorization_ceiling),
-            deletion=_duty(terms),
-            governing_law=terms.governing_law,
-            legal_basis=terms.legal_basis,
-            previous=None,
+            recipe=recipe.digest,
+            app=self.app(),
+            now=self.clock(),
         )
+        if previous is not None:
+            require_successor(previous, contract)
         envelope = sign_statement(contract, self.logbook.signer)
         self.contracts.add_recipe(recipe)
         self.contracts.put(_record(envelope, party_id, ContractState.OFFERED))
         return envelope
+
+    def _amended(self, party_id: str, amends: Digest | None) -> Proven[Contract] | None:
+        if amends is None:
+            return None
+        record = self.contracts.contract(amends)
+        if record.party != party_id or record.state is not ContractState.ACTIVE:
+            raise ConflictError(
+                f"contract {amends} is {record.party}'s and {record.state}; only one in force is amended"
+            )
+        return self.prove(record)
 
     def accept(self, party_id: str, envelope: Envelope) -> ContractState:
         """Take a party's signature under an offer, log the contract and put it in force. RefusedError."""
@@ -102,9 +104,18 @@ class Contracting:
             raise RefusedError(f"the offer {record.id} ran out; ask for a new one")
         signed = advance(record.state, ContractEvent.SIGN)
         active = advance(signed, ContractEvent.ACTIVATE)
+        ended = self._superseded(proven)
         self.logbook.record(Kind.CONTRACT, envelope)
-        self.contracts.put(_record(envelope, party_id, active))
+        self.contracts.put(_record(envelope, party_id, active), *ended)
         return active
+
+    def _superseded(self, proven: Proven[Contract]) -> list[ContractRecord]:
+        """The version that an amendment takes the place of, ended. ContractError when it is not in force any more."""
+        if proven.value.previous is None:
+            return []
+        record = self.contracts.contract(proven.value.previous)
+        require_successor(self.prove(record), proven.value)
+        return [replace(record, state=advance(record.state, ContractEvent.SUPERSEDE))]
 
     def prove(self, record: ContractRecord) -> Proven[Contract]:
         """A contract with both its signatures verified: the party's, and this coordinator's or an accepted peer's.
@@ -116,10 +127,11 @@ class Contracting:
         return open_agreement(record.envelope, party.keys, [self.logbook.key, *self.parties.peer_keys()])
 
     def in_force(self, action: Action, recipe: Digest | None = None) -> list[tuple[ContractRecord, Proven[Contract]]]:
-        """Every contract that permits an action now."""
+        """Every contract of a party in good standing that permits an action now."""
+        revoked = {party.id for party in self.parties.parties() if party.status == PartyStatus.REVOKED}
         found = []
         for record in self.contracts.contracts():
-            if record.state is not ContractState.ACTIVE:
+            if record.state is not ContractState.ACTIVE or record.party in revoked:
                 continue
             proven = self.prove(record)
             try:
@@ -129,6 +141,31 @@ class Contracting:
             found.append((record, proven))
         return found
 
+    def governing(self, contract_id: Digest) -> ContractRecord:
+        """The version that governs now what was done under a contract: itself, or the last one that amended it."""
+        record = self.contracts.contract(contract_id)
+        while record.state is ContractState.SUPERSEDED:
+            record = self._following(record)
+        return record
+
+    def _following(self, record: ContractRecord) -> ContractRecord:
+        for other in self.contracts.contracts(record.party):
+            claimed = read_unverified(other.envelope, Contract)
+            if claimed.previous == record.id and other.state is not ContractState.OFFERED:
+                try:
+                    self.prove(other)
+                except SignatureError:  # an offer that ended before the party signed it
+                    continue
+                return other
+        raise NotFoundError(f"contract {record.id} was superseded, but the version in its place is not here")
+
+    def versions(self, contract_id: Digest) -> list[Digest]:
+        """A contract and every earlier version of it, newest first."""
+        found = [contract_id]
+        while (previous := self.prove(self.contracts.contract(found[-1])).value.previous) is not None:
+            found.append(previous)
+        return found
+
     def terminate(self, record: ContractRecord, at: datetime) -> datetime:
         """End a contract on the party's notice; returns when it takes effect (the notice period later)."""
         contract = self.prove(record).value
@@ -136,13 +173,7 @@ class Contracting:
         return at + timedelta(days=contract.notice_days)
 
 
-def _duty(terms: Terms) -> DeletionDuty:
-    return DeletionDuty(
-        deadline_days=terms.deletion_days,
-        scope=("shard", "bank", "router", "composites"),
-        evidence="signed receipt in the log",
-        triggers=("request", "termination", "expiry", "breach"),
-    )
+OPEN_STATES = frozenset({ContractState.OFFERED, ContractState.SIGNED, ContractState.ACTIVE})
 
 
 def _record(envelope: Envelope, party: str, state: ContractState) -> ContractRecord:

@@ -110,8 +110,8 @@ class ContractStore(Protocol):
     def recipes(self) -> list[RecipeRecord]:
         """Every recipe, by digest."""
 
-    def put(self, contract: ContractRecord) -> None:
-        """Insert a contract, or replace its envelope and state."""
+    def put(self, *contracts: ContractRecord) -> None:
+        """Insert contracts, or replace their envelopes and states: all of them or none."""
 
     def contract(self, contract_id: Digest) -> ContractRecord:
         """Return a contract. NotFoundError."""

@@ -105,7 +105,8 @@ class Removal:
             self.shards.set_state(subject, ShardState.WITHDRAWN)
         for composite in self._holding(subjects):
             self.composites.set_state(composite.id, composite.group, "withdrawn")
-        return {"tasks_closed": self.close_tasks(record.party, record.contract)}
+        versions = self.building.contracting.versions(record.contract)
+        return {"tasks_closed": sum(self.close_tasks(record.party, version) for version in versions)}
 
     def _erase(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)

@@ -53,7 +53,8 @@ class Training:
             return left[0].batch, [task for task in left if task.batch == left[0].batch]
         batch = uuid.uuid4().hex
         tasks = []
-        trained = {(shard.party, shard.contract) for shard in self.shards.shards() if shard.recipe == recipe}
+        shards = [shard for shard in self.shards.shards() if shard.recipe == recipe]
+        trained = {(shard.party, self.contracting.governing(shard.contract).id) for shard in shards}
         for record, _ in self.contracting.in_force(Action.TRAIN, recipe):
             if (only and record.party not in only) or (record.party, record.id) in trained:
                 continue

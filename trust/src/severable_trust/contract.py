@@ -165,6 +165,7 @@ def require(
     *,
     recipe: Digest | None = None,
     app: Digest | None = None,
+    recipient: str | None = None,
 ) -> None:
     """Return if the contract, in this state, permits the action at this time; raise otherwise.
 
@@ -175,9 +176,10 @@ def require(
         at: when (UTC); the term includes its first second and excludes `valid_until`.
         recipe: the recipe it would be done with, if any.
         app: the application bundle it would be done with, if any.
+        recipient: the access group for which it would be done, if any.
 
     Raises:
-        ContractError: not active, out of term, or the action, recipe or bundle is not covered.
+        ContractError: not active, out of term, or the action, recipe, bundle or recipient is not covered.
     """
     name = f"contract {contract.uid!r} of {contract.assigner.id}"
     if state is not ContractState.ACTIVE:
@@ -191,6 +193,8 @@ def require(
         raise ContractError(f"{name} does not cover recipe {recipe}")
     if app is not None and app not in contract.apps:
         raise ContractError(f"{name} does not cover application bundle {app}")
+    if recipient is not None and recipient not in contract.recipients:
+        raise ContractError(f"{name} does not name {recipient!r} among its recipients")
 
 
 def describe(contract: Contract) -> str:

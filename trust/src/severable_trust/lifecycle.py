@@ -6,12 +6,13 @@ from severable_trust.errors import ContractError
 
 
 class ContractState(StrEnum):
-    """Where a contract stands. `EXPIRED`, `TERMINATED` and `BREACHED` are final."""
+    """Where a contract stands. `SUPERSEDED`, `EXPIRED`, `TERMINATED` and `BREACHED` are final."""
 
     OFFERED = "offered"
     SIGNED = "signed"
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    SUPERSEDED = "superseded"  # a later version is in its place, and what was done under this one stands
     EXPIRED = "expired"
     TERMINATED = "terminated"
     BREACHED = "breached"
@@ -24,6 +25,7 @@ class ContractEvent(StrEnum):
     ACTIVATE = "activate"
     SUSPEND = "suspend"
     RESUME = "resume"
+    SUPERSEDE = "supersede"
     EXPIRE = "expire"
     TERMINATE = "terminate"
     BREACH = "breach"
@@ -39,6 +41,7 @@ TRANSITIONS: dict[tuple[ContractState, ContractEvent], ContractState] = {
     (_S.SIGNED, _E.EXPIRE): _S.EXPIRED,
     (_S.SIGNED, _E.TERMINATE): _S.TERMINATED,
     (_S.ACTIVE, _E.SUSPEND): _S.SUSPENDED,
+    (_S.ACTIVE, _E.SUPERSEDE): _S.SUPERSEDED,
     (_S.ACTIVE, _E.EXPIRE): _S.EXPIRED,
     (_S.ACTIVE, _E.TERMINATE): _S.TERMINATED,
     (_S.ACTIVE, _E.BREACH): _S.BREACHED,

@@ -1,6 +1,7 @@
 """`contract list | review | sign | terminate`."""
 
 import uuid
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -17,11 +18,12 @@ from severable_client.adapters.cli.options import (
 )
 from severable_client.adapters.recipe_words import describe_recipe
 from severable_client.bootstrap import Home, now, open_home
-from severable_client.contracts import FINAL, find, open_contract, refresh, sign_contract
+from severable_client.contracts import FINAL, amended, find, open_contract, refresh, sign_contract
 from severable_client.errors import ContractProblemError, UnreachableError
 from severable_client.ports import ContractRecord
 from severable_client.removal import make_request, shipped_shards
 from severable_client.removal import terminate as end_contract
+from severable_trust.amendment import changes, describe_changes
 from severable_trust.contract import Contract, ContractState
 from severable_trust.contract import describe as describe_contract
 from severable_trust.statement import read_unverified
@@ -57,11 +59,16 @@ def review(contract_id: IdArgument = "", home: HomeOption = DEFAULT_HOME, how: F
     """Fetch an offer and show in plain words what signing it would mean."""
     opened = open_home(home)
     record = _chosen(contract_id, _refreshed(opened), {ContractState.OFFERED}, "on offer", opened)
-    contract = open_contract(record.envelope, opened.sides).value
+    proven = open_contract(record.envelope, opened.sides)
+    contract = proven.value
+    before = amended(proven, opened.holdings) if record.state is ContractState.OFFERED else None
     if how is Format.JSON:
-        write_json(_row(record) | {"contract": contract.to_predicate()})
+        found = [asdict(change) for change in changes(before, contract)] if before else []
+        write_json(_row(record) | {"contract": contract.to_predicate(), "changes": found})
         return
     _show(record, contract, opened)
+    if before is not None:
+        typer.echo(f"\n{describe_changes(before, contract)}")
     if record.state is ContractState.OFFERED:
         typer.echo(f"\nTo sign it: severable-client contract sign {short(record.id)}")
 
@@ -76,9 +83,12 @@ def sign(
     """Sign an offer: from then on the coordinator may ask this machine to train under its terms."""
     opened = open_home(home)
     record = _chosen(contract_id, _refreshed(opened), {ContractState.OFFERED}, "on offer", opened)
-    contract = open_contract(record.envelope, opened.sides).value
+    proven = open_contract(record.envelope, opened.sides)
+    contract, before = proven.value, amended(proven, opened.holdings)
     if not yes:
         _show(record, contract, opened)
+        if before is not None:
+            typer.echo(f"\n{describe_changes(before, contract)}")
         typer.confirm(f"\nSign this contract as {contract.assigner.legal_name}?", abort=True)
     with opened.exchange() as exchange:
         kept = sign_contract(record, opened.signer(), exchange, opened.holdings)

@@ -8,8 +8,8 @@ import typer
 from severable_coordinator.adapters.cli.options import DEFAULT_GROUP, DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
 from severable_coordinator.bootstrap import open_home, read_recipe
-from severable_coordinator.contracting import Terms
 from severable_coordinator.errors import NotFoundError
+from severable_coordinator.offers import Terms
 from severable_coordinator.ports import ContractRecord, ContractStore
 from severable_trust.contract import Action, Contract, describe
 from severable_trust.statement import read_unverified, statement_id

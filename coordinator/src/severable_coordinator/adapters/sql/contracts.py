@@ -46,12 +46,13 @@ class SqlContractStore:
         with self._database.read() as connection:
             return [_recipe(row) for row in connection.execute(select(recipe).order_by(recipe.c.digest))]
 
-    def put(self, record: ContractRecord) -> None:
+    def put(self, *records: ContractRecord) -> None:
         """See ContractStore."""
-        changing = {"envelope": record.envelope, "state": record.state.value}
-        statement = upsert(contract).values(id=str(record.id), party=record.party, **changing)
         with self._database.write() as connection:
-            connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changing))
+            for record in records:
+                changing = {"envelope": record.envelope, "state": record.state.value}
+                statement = upsert(contract).values(id=str(record.id), party=record.party, **changing)
+                connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changing))
 
     def contract(self, contract_id: Digest) -> ContractRecord:
         """See ContractStore."""

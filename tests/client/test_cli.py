@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ from client.samples import RECIPE_BYTES, Federation, make_home, write_images
 from severable_client.adapters.cli import main
 from severable_client.adapters.lock import held
 from severable_client.bootstrap import now, open_home
+from severable_client.contracts import open_contract
 from severable_protos.v1 import exchange_pb2 as wire
-from severable_trust.contract import ContractState
+from severable_trust.contract import Action, ContractState
 from severable_trust.statement import sign_statement, statement_id
 
 
@@ -68,6 +70,8 @@ def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[P
 def test_every_command_explains_itself_with_an_example(run: Terminal) -> None:
     commands = [["join"], ["up"], ["status"], ["doctor"]]
     commands += [["contract", name] for name in ("list", "review", "sign", "terminate")]
+    commands += [["key", "show"], ["key", "rotate"]]
+    commands += [["certificate", name] for name in ("renew", "request", "install")]
     for command in commands:
         assert run(*command, "--help") == 0
         assert f"Example: severable-client {' '.join(command)}" in run.out
@@ -82,6 +86,32 @@ def test_an_offer_is_reviewed_in_plain_words_and_signed(run: Terminal, home: Pat
     assert "is active" in run.out
     (record,) = open_home(home).contracts.all()
     assert record.state is ContractState.ACTIVE
+
+
+def test_an_amendment_is_reviewed_with_what_it_changes(
+    run: Terminal, home: Path, federation: Federation, service: Service
+) -> None:
+    run("contract", "sign", "--home", home, "--yes")
+    opened = open_home(home)
+    (record,) = opened.contracts.all()
+    first = open_contract(record.envelope, opened.sides)
+    second = replace(first.value, version=2, previous=first.id, notice_days=30, permissions=(Action.TRAIN,))
+    offer = sign_statement(second, federation.coordinator)
+    name, data = str(statement_id(offer)), offer.to_bytes()
+    service.contracts.append(wire.ContractItem(id=name, envelope=data, state="offered", recipes=[RECIPE_BYTES]))
+    assert run("contract", "review", "--home", home) == 0
+    assert "Version 2 against version 1:" in run.out
+    assert "WIDER for the coordinator: notice days: 0 becomes 30." in run.out
+    assert "narrower for the coordinator: permissions: train, compose becomes train." in run.out
+    assert run("contract", "review", "--home", home, "--format", "json") == 0
+    assert [change["field"] for change in json.loads(run.out)["changes"]] == ["permissions", "notice_days"]
+
+
+def test_the_keys_are_shown_to_be_compared(run: Terminal, home: Path) -> None:
+    assert run("key", "show", "--home", home) == 0
+    assert open_home(home).sides.own.key_id in run.out
+    assert run("key", "show", "--home", home, "--format", "json") == 0
+    assert json.loads(run.out)["former_keys"] == []
 
 
 def test_signing_without_yes_asks_and_takes_no_answer_for_no(

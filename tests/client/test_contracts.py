@@ -3,20 +3,33 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from client.memory_coordinator import MemoryCoordinator
 from client.samples import APP, NOON, RECIPE, RECIPE_BYTES, Federation, holdings_of, item
 
 from severable_client.adapters.memory import MemoryContractStore
-from severable_client.contracts import find, permit, permitted_apps, receive, refresh, sign_contract
+from severable_client.contracts import (
+    Holdings,
+    amended,
+    find,
+    open_contract,
+    permit,
+    permitted_apps,
+    receive,
+    refresh,
+    sign_contract,
+    versions,
+)
 from severable_client.errors import ContractProblemError, RefusedByCoordinatorError, UnreachableError
 from severable_client.exchange import ContractItem, ContractListing
 from severable_client.ports import ContractRecord
 from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
+from severable_trust.envelope import Envelope
 from severable_trust.keys import PemSigner
-from severable_trust.statement import sign_statement
+from severable_trust.statement import sign_statement, statement_id
 
 
 @dataclass
@@ -147,3 +160,59 @@ def test_contracts_are_found_by_their_first_digits_unless_two_share_them() -> No
     for unclear in ("aaaa", "bbbb", "aa", ""):
         with pytest.raises(ContractProblemError):
             find(unclear, store)
+
+
+def amendment(federation: Federation, **changes: Any) -> Envelope:
+    """The second version of the contract that `federation.signed()` signs."""
+    usual: dict[str, Any] = {"version": 2, "previous": statement_id(federation.signed())}
+    return federation.offer(federation.contract(**(usual | changes)))
+
+
+def holding_the_first(federation: Federation) -> Holdings:
+    holdings = holdings_of(federation)
+    receive(item(federation.signed(), "active", RECIPE_BYTES), holdings)
+    return holdings
+
+
+def test_an_amendment_of_the_version_that_is_held_is_signed_and_the_earlier_one_ends(federation: Federation) -> None:
+    holdings, offer = holding_the_first(federation), amendment(federation, notice_days=30)
+    record = receive(item(offer, "offered", RECIPE_BYTES), holdings)
+    before = amended(open_contract(record.envelope, holdings.sides), holdings)
+    assert before == federation.contract()
+    signed = sign_contract(record, federation.owner, Listing(), holdings)
+    assert signed.state is ContractState.ACTIVE
+    first = federation.signed()
+    receive(item(first, "superseded", RECIPE_BYTES), holdings)
+    with pytest.raises(ContractProblemError, match="superseded, not active"):
+        permit(str(statement_id(first)), holdings.sides, holdings.contracts, NOON)
+    assert versions(signed, holdings.contracts) == (signed.id, str(statement_id(first)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"previous": Digest.of(b"something else")}, "does not hold"),
+        ({"uid": "urn:example:another"}, "another contract"),
+        ({"version": 3}, "does not follow"),
+    ],
+)
+def test_an_amendment_that_does_not_follow_from_what_is_held_is_not_signed(
+    federation: Federation, changes: dict[str, object], why: str
+) -> None:
+    holdings, coordinator = holding_the_first(federation), Listing()
+    record = receive(item(amendment(federation, **changes), "offered", RECIPE_BYTES), holdings)
+    with pytest.raises(ContractProblemError, match=why):
+        sign_contract(record, federation.owner, coordinator, holdings)
+    assert coordinator.signed == []
+
+
+def test_an_amendment_of_a_version_that_this_party_never_signed_or_that_ended_is_not_signed(
+    federation: Federation,
+) -> None:
+    never, ended = holdings_of(federation), holding_the_first(federation)
+    receive(item(federation.offer(), "offered", RECIPE_BYTES), never)
+    receive(item(federation.signed(), "terminated", RECIPE_BYTES), ended)
+    for holdings in (never, ended):
+        record = receive(item(amendment(federation), "offered", RECIPE_BYTES), holdings)
+        with pytest.raises(ContractProblemError, match="not in force"):
+            sign_contract(record, federation.owner, Listing(), holdings)

@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import pytest
-from coordinator.federation import World, terms
+from coordinator.federation import GROUP, World, quiet, terms
 
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
+from severable_trust.bundle import verify_receipt
 from severable_trust.contract import Action, ContractState
-from severable_trust.errors import SignatureError
+from severable_trust.envelope import Envelope
+from severable_trust.errors import ContractError, SignatureError
 from severable_trust.statement import statement_id
 
 
@@ -87,3 +89,92 @@ def test_notice_postpones_a_removal(world: World) -> None:
     contract = world.agree("archive", notice_days=30)
     record = world.coordinator.requests.receive("archive", world.ask_for_erasure("archive", contract))
     assert (world.coordinator.requests.due(record) - world.clock()).days == 30
+
+
+def amend(world: World, name: str, **changes: object) -> Envelope:
+    """An amendment of the party's contract in force, on offer."""
+    (record,) = [r for r in world.coordinator.contracts.contracts(name) if r.state is ContractState.ACTIVE]
+    return world.coordinator.contracting.offer(name, world.recipe, terms(**changes), amends=record.id)
+
+
+def sign(world: World, name: str, offered: Envelope) -> ContractState:
+    return world.coordinator.contracting.accept(name, offered.countersigned(world.owners[name].signer))
+
+
+def states(world: World, name: str) -> list[str]:
+    return [record.state.value for record in world.coordinator.contracts.contracts(name)]
+
+
+def test_an_amendment_takes_the_place_of_the_version_before_when_the_party_signs(world: World) -> None:
+    first = world.agree("archive")
+    offered = amend(world, "archive", permissions=(Action.TRAIN,))
+    assert states(world, "archive") == ["active", "offered"]
+    assert world.coordinator.contracting.in_force(Action.COMPOSE)
+    assert sign(world, "archive", offered) is ContractState.ACTIVE
+    assert states(world, "archive") == ["superseded", "active"]
+    assert world.coordinator.contracting.in_force(Action.COMPOSE) == []
+    assert world.coordinator.contracting.governing(first).id == statement_id(offered)
+    assert world.coordinator.contracting.versions(statement_id(offered)) == [statement_id(offered), first]
+
+
+def test_a_shard_of_an_earlier_version_is_composed_as_the_version_in_force_says(world: World) -> None:
+    world.agree("archive")
+    world.ship("archive")
+    sign(world, "archive", amend(world, "archive", weight=3.0, recipients=(GROUP, "press")))
+    members = world.coordinator.building.members("press")
+    assert (len(members.shards), members.weights) == (1, (3.0,))
+    with pytest.raises(ConflictError, match="nobody to train"):
+        world.coordinator.training.open_batch(world.recipe.digest, frozenset())
+    sign(world, "archive", amend(world, "archive", recipients=("press",)))
+    with pytest.raises(ConflictError, match="no live shard"):
+        world.coordinator.building.members(GROUP)
+
+
+def test_a_removal_under_an_amended_contract_takes_the_shards_of_every_version(world: World) -> None:
+    world.agree("archive")
+    shard = world.ship("archive")
+    sign(world, "archive", amend(world, "archive", notice_days=0, weight=2.0))
+    current = world.coordinator.contracts.contracts("archive")[-1].id
+    record = world.coordinator.requests.receive("archive", world.ask_for_erasure("archive", current))
+    bundle = world.coordinator.removal.run(record, quiet).bundle
+    assert verify_receipt(bundle, world.coordinator.trust_root).receipt.value.subjects == (shard,)
+
+
+def test_one_amendment_is_open_at_a_time_and_only_of_what_is_in_force_and_the_partys(world: World) -> None:
+    first = world.agree("archive")
+    others = world.agree("clinic")
+    amend(world, "archive")
+    with pytest.raises(ConflictError, match="end it before a new offer"):
+        amend(world, "archive")
+    with pytest.raises(ConflictError, match="only one in force is amended"):
+        world.coordinator.contracting.offer("archive", world.recipe, terms(), amends=others)
+    sign(world, "archive", world_offer(world, "archive"))
+    with pytest.raises(ConflictError, match="only one in force is amended"):
+        world.coordinator.contracting.offer("archive", world.recipe, terms(), amends=first)
+
+
+def world_offer(world: World, name: str) -> Envelope:
+    (record,) = [r for r in world.coordinator.contracts.contracts(name) if r.state is ContractState.OFFERED]
+    return Envelope.parse(record.envelope)
+
+
+def test_an_amendment_of_a_contract_that_ended_meanwhile_is_not_signed(world: World) -> None:
+    world.agree("archive")
+    offered = amend(world, "archive")
+    (record,) = [r for r in world.coordinator.contracts.contracts("archive") if r.state is ContractState.ACTIVE]
+    world.coordinator.contracting.terminate(record, world.clock())
+    with pytest.raises(ContractError, match="terminated cannot supersede"):
+        sign(world, "archive", offered)
+    assert states(world, "archive") == ["terminated", "offered"]
+
+
+def test_a_revoked_party_is_offered_nothing_and_nothing_of_its_is_in_force(world: World) -> None:
+    world.agree("archive")
+    world.ship("archive")
+    world.standing.revoke("archive")
+    for action in Action:
+        assert world.coordinator.contracting.in_force(action) == []
+    with pytest.raises(ConflictError, match="no live shard may be composed"):
+        world.coordinator.building.members(GROUP)
+    with pytest.raises(ConflictError, match="is revoked"):
+        world.coordinator.contracting.offer("archive", world.recipe, terms())

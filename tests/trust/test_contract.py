@@ -22,7 +22,7 @@ from severable_trust.contract import (
 from severable_trust.digest import Digest
 from severable_trust.errors import ContractError, MalformedError, StatementError
 
-FINAL = {ContractState.EXPIRED, ContractState.TERMINATED, ContractState.BREACHED}
+FINAL = {ContractState.SUPERSEDED, ContractState.EXPIRED, ContractState.TERMINATED, ContractState.BREACHED}
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(ContractState, ContractEvent)))

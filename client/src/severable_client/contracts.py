@@ -18,7 +18,7 @@ from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
 from severable_trust.keys import PublicKey, Signer
-from severable_trust.statement import Proven, open_statement
+from severable_trust.statement import Proven, open_statement, read_unverified
 
 FINAL = frozenset({
     ContractState.SUPERSEDED, ContractState.EXPIRED, ContractState.TERMINATED, ContractState.BREACHED,
@@ -165,6 +165,17 @@ def amended(proven: Proven[Contract], holdings: Holdings) -> Contract | None:
     if not holdings.sides.signed(before) or held.state is not ContractState.ACTIVE:
         raise ContractProblemError(f"contract {contract.uid}: the version that it amends is {held.state}, not in force")
     return before.value
+
+
+def versions(record: ContractRecord, store: ContractStore) -> tuple[str, ...]:
+    """Return the ids of a contract and of every earlier version that this party holds, newest first."""
+    found: list[str] = []
+    following: ContractRecord | None = record
+    while following is not None and following.id not in found:
+        found.append(following.id)
+        previous = read_unverified(following.envelope, Contract).previous  # verified when it was received
+        following = store.get(str(previous)) if previous is not None else None
+    return tuple(found)
 
 
 def receive(item: ContractItem, holdings: Holdings) -> ContractRecord:

@@ -18,7 +18,7 @@ from severable_client.adapters.cli.options import (
 )
 from severable_client.adapters.recipe_words import describe_recipe
 from severable_client.bootstrap import Home, now, open_home
-from severable_client.contracts import FINAL, amended, find, open_contract, refresh, sign_contract
+from severable_client.contracts import FINAL, amended, find, open_contract, refresh, sign_contract, versions
 from severable_client.errors import ContractProblemError, UnreachableError
 from severable_client.ports import ContractRecord
 from severable_client.removal import make_request, shipped_shards
@@ -111,7 +111,8 @@ def terminate(
     standing = {state for state in ContractState if state not in FINAL | {ContractState.OFFERED}}
     record = _chosen(contract_id, opened.contracts.all(), standing, "in force", opened)
     contract = open_contract(record.envelope, opened.sides).value
-    shards = shipped_shards(opened.jobs.all(), record.id)
+    jobs = opened.jobs.all()
+    shards = tuple(shard for version in versions(record, opened.contracts) for shard in shipped_shards(jobs, version))
     if not yes:
         typer.echo(f"Contract {contract.uid} ends with {contract.notice_days} days' notice; {len(shards)} shards go.")
         typer.confirm("Terminate it? This cannot be taken back.", abort=True)

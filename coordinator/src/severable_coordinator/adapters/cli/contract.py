@@ -1,5 +1,6 @@
-"""`contract offer`, `contract list` and `contract show`."""
+"""`contract offer`, `contract template`, `contract list` and `contract show`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,9 @@ import typer
 
 from severable_coordinator.adapters.cli.options import DEFAULT_GROUP, DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
+from severable_coordinator.adapters.terms_file import TEMPLATE, Draft, read_terms
 from severable_coordinator.bootstrap import open_home, read_recipe
-from severable_coordinator.errors import NotFoundError
+from severable_coordinator.errors import ConfigError, NotFoundError
 from severable_coordinator.offers import Terms
 from severable_coordinator.ports import ContractRecord, ContractStore
 from severable_trust.contract import Action, Contract, describe
@@ -17,10 +19,21 @@ from severable_trust.statement import read_unverified, statement_id
 app = typer.Typer(no_args_is_help=True)
 
 
-@app.command(epilog="Example: severable-coordinator contract offer hospital-a --recipe digits.json --group licensees")
+_TERMS = ("target", "permit", "group", "days", "notice_days", "deletion_days", "weight", "min_images", "ceiling", "law",
+          "basis")  # fmt: skip
+
+
+@app.command(epilog="Example: severable-coordinator contract offer hospital-a --recipe digits.json --terms terms.yaml")
 def offer(
+    context: typer.Context,
     parties: Annotated[list[str], typer.Argument(metavar="PARTY...", help="The party or parties to offer it to.")],
     recipe: Annotated[Path, typer.Option(help="The recipe (JSON) that shards under this contract follow.")],
+    terms: Annotated[
+        Path | None, typer.Option(help="Take all terms from this YAML file; `contract template` prints one.")
+    ] = None,
+    amends: Annotated[
+        str, typer.Option(help="The contract in force that this amends: its id, or its beginning (one party).")
+    ] = "",
     target: Annotated[str, typer.Option(help="Name of the party's data set.")] = "images",
     permit: Annotated[list[Action] | None, typer.Option(help="An action to permit; repeat it. All by default.")] = None,
     group: Annotated[
@@ -37,24 +50,50 @@ def offer(
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Sign an offer for each party; it fetches its own with `severable-client contract review`."""
-    terms = Terms(
-        target=target,
-        permissions=tuple(permit or Action),
-        recipients=tuple(group or [DEFAULT_GROUP]),
-        days=days,
-        notice_days=notice_days,
-        weight=weight,
-        min_images=min_images,
-        memorization_ceiling=ceiling,
-        deletion_days=deletion_days,
-        governing_law=law,
-        legal_basis=basis,
-    )
     coordinator = open_home(home)
-    record = read_recipe(recipe)
+    if amends and len(parties) != 1:
+        raise ConfigError(f"--amends is for one contract of one party, {len(parties)} parties are given")
+    previous = find(coordinator.contracts, amends).id if amends else None
+    draft = Draft(
+        Terms(
+            target=target,
+            permissions=tuple(permit or Action),
+            recipients=tuple(group or [DEFAULT_GROUP]),
+            days=days,
+            notice_days=notice_days,
+            weight=weight,
+            min_images=min_images,
+            memorization_ceiling=ceiling,
+            deletion_days=deletion_days,
+            governing_law=law,
+            legal_basis=basis,
+        )
+    )
+    if terms is not None:
+        _refuse_terms_twice(context, terms)
+        draft = read_terms(terms)
+    record, further = read_recipe(recipe), [read_recipe(path) for path in draft.recipes]
+    for other in further:
+        coordinator.contracts.add_recipe(other)
+    agreed = replace(draft.terms, recipes=(*draft.terms.recipes, *(other.digest for other in further)))
     for party in parties:
-        envelope = coordinator.contracting.offer(party, record, terms)
+        envelope = coordinator.contracting.offer(party, record, agreed, previous)
         print(f"contract {statement_id(envelope)} offered to {party}")
+
+
+def _refuse_terms_twice(context: typer.Context, terms: Path) -> None:
+    for name in _TERMS:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(
+                f"--{name.replace('_', '-')}: the terms are in {terms}; say it there or leave --terms out"
+            )
+
+
+@app.command(epilog="Example: severable-coordinator contract template > terms.yaml")
+def template() -> None:
+    """Print a terms file with comments, to fill in and offer with --terms."""
+    print(TEMPLATE.read_text(encoding="utf-8"), end="")
 
 
 @app.command("list", epilog="Example: severable-coordinator contract list --format json")
@@ -67,6 +106,7 @@ def list_contracts(how: As = Format.TEXT, home: Home = DEFAULT_HOME) -> None:
             {
                 "party": record.party,
                 "state": record.state.value,
+                "version": contract.version,
                 "until": f"{contract.valid_until:%Y-%m-%d}",
                 "groups": ",".join(contract.recipients),
                 "id": str(record.id),

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from severable_trust.agreement import VerifiedContract
 from severable_trust.bundle import VerifiedReceipt
 from severable_trust.composite import CompositeManifest
+from severable_trust.contract import describe
 from severable_trust.instant import format_instant
+from severable_trust.log_bundle import VerifiedLog
 from severable_trust.record import to_plain
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Proven
@@ -39,6 +42,21 @@ def receipt_report(verified: VerifiedReceipt) -> dict[str, Any]:
     }
 
 
+def contract_report(verified: VerifiedContract) -> dict[str, Any]:
+    """A verified contract as a JSON object, its terms in plain sentences under `terms`."""
+    agreed = verified.contract.value
+    return {
+        "verified": "contract",
+        "statement": str(verified.contract.id),
+        "contract": f"{agreed.uid} version {agreed.version}",
+        "signed_by": {side.id: f"key {side.key_id}" for side in (agreed.assigner, agreed.assignee)},
+        "party_now": f"{verified.party.status} in roster version {verified.roster.value.version}",
+        "valid_from": format_instant(agreed.valid_from),
+        "valid_until": format_instant(agreed.valid_until),
+        "terms": describe(agreed).split("\n"),
+    }
+
+
 def composite_report(proven: Proven[CompositeManifest]) -> dict[str, Any]:
     """A verified composite as a JSON object."""
     manifest = proven.value
@@ -69,6 +87,24 @@ def shard_report(proven: Proven[ShardClaim]) -> dict[str, Any]:
         "steps": claim.steps,
         "gate": to_plain(claim.gate),
         "files": {file.name: str(file.digest) for file in claim.files},
+    }
+
+
+def log_report(verified: VerifiedLog) -> dict[str, Any]:
+    """A verified log as a JSON object: what it holds of each kind, and what could not be verified."""
+    checkpoint, roster, total = verified.checkpoint, verified.roster.value, verified.total
+    return {
+        "verified": "log",
+        "origin": checkpoint.origin,
+        "entries": total.entries,
+        "root": checkpoint.root.hex(),
+        "cosigned_by": {name: format_instant(at) for name, at in verified.cosigners},
+        "roster": f"version {roster.version}, {len(roster.parties)} parties, statement {verified.roster.id}",
+        "statements_verified": total.verified,
+        "statements_unverifiable": total.unverifiable,
+        "bodies_erased": total.erased,
+        "kinds": [{"kind": kind.value, **to_plain(tally)} for kind, tally in verified.tallies],
+        "unverifiable_entries": list(verified.unverifiable),
     }
 
 

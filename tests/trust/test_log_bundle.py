@@ -235,3 +235,12 @@ def test_a_second_spelling_of_a_bundle_is_refused(log: WholeLog) -> None:
 def test_a_file_too_large_to_be_a_log_is_refused_unread() -> None:
     with pytest.raises(MalformedError, match="at most"):
         LogBundle.parse(bytes(MAX_LOG_BUNDLE + 1))
+
+
+def test_a_log_too_large_to_be_read_back_is_not_written(log: WholeLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = len(log.bundle().to_bytes())
+    monkeypatch.setattr("severable_trust.log_bundle.MAX_LOG_BUNDLE", size)
+    assert LogBundle.parse(log.bundle().to_bytes()) == log.bundle()
+    monkeypatch.setattr("severable_trust.log_bundle.MAX_LOG_BUNDLE", size - 1)
+    with pytest.raises(MalformedError, match="at most"):
+        log.bundle().to_bytes()

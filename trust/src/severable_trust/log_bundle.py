@@ -22,7 +22,7 @@ from severable_trust.statement import Kind, Proven, statement_id
 from severable_trust.trust_root import TrustRoot, known_witnesses, open_roster
 
 LOG_FORMAT = "severable-log/v1"
-MAX_LOG_BUNDLE = 512 << 20  # bytes
+MAX_LOG_BUNDLE = 512 << 20  # bytes: some 250,000 statements; reading takes about five times that in memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +66,15 @@ class LogBundle:
         return bundle
 
     def to_bytes(self) -> bytes:
-        """The bundle as canonical JSON."""
-        return b"".join(self._pieces())
+        """The bundle as canonical JSON.
+
+        Raises:
+            MalformedError: it would be longer than is accepted.
+        """
+        data = b"".join(self._pieces())
+        if len(data) > MAX_LOG_BUNDLE:
+            raise MalformedError(f"log bundle: {len(data)} bytes, at most {MAX_LOG_BUNDLE} are accepted")
+        return data
 
     def _pieces(self) -> Iterator[bytes]:
         # The members stand in the order of canonical JSON; entry by entry, a long log is never in memory as one tree.

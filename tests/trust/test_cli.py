@@ -127,6 +127,8 @@ def test_what_of_a_log_could_not_be_verified_is_said(
     theirs = replace(usual, assignee=replace(usual.assignee, id="peer", key_id=peer.public_key.key_id))
     envelope = sign_statement(theirs, log.federation.keys.alice, peer)
     (site / "log.json").write_bytes(log.of(logged(Kind.CONTRACT, envelope)).to_bytes())
+    assert verify(site, *LOG) == 0
+    assert "cosigned by: none\n" in capsys.readouterr().out
     assert verify(site, *LOG, "--format", "json") == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["statements_verified"], report["statements_unverifiable"]) == (1, 1)

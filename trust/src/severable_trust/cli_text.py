@@ -118,8 +118,10 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _fact(name: str, value: Any) -> list[str]:
+    if value in ([], {}):
+        return [f"{name}: none"]
     if isinstance(value, list):
-        return [f"{name}: none"] if not value else [f"{name}:", *(f"  - {_line(item)}" for item in value)]
+        return [f"{name}:", *(f"  - {_line(item)}" for item in value)]
     if isinstance(value, dict):
         return [f"{name}:", *(f"  {key.replace('_', ' ')}: {item}" for key, item in value.items())]
     return [f"{name}: {value}"]

@@ -8,6 +8,7 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fuzzing.law import Target
+from trust.log_samples import WholeLog
 from trust.samples import NOON, Federation
 from trust.shard_data import shard_files
 from vectors import make
@@ -21,6 +22,7 @@ from severable_trust.entry import LogEntry
 from severable_trust.envelope import Envelope, Signature
 from severable_trust.errors import MalformedError, TrustError
 from severable_trust.keys import PublicKey
+from severable_trust.log_bundle import LogBundle
 from severable_trust.note import KeyType, LogKey, cosign, open_checkpoint
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
 from severable_trust.roster import Roster
@@ -46,6 +48,12 @@ NOBODY = Signature("0" * 64, b"unverified")
 @cache
 def federation() -> Federation:
     return make.federation()
+
+
+@cache
+def _whole_log() -> WholeLog:
+    witness = make.fixed_log_signer("alice", 8, KeyType.COSIGNATURE)
+    return WholeLog.build(federation(), make.FixedSigner(1004), witness)
 
 
 @cache
@@ -132,6 +140,13 @@ TARGETS: tuple[Target, ...] = (
         read=ReceiptBundle.parse,
         errors=(TrustError,),
         seeds=lambda: (federation().bundle().to_bytes(),),
+        write=lambda value: value.to_bytes(),
+    ),
+    Target(
+        name="log-bundle",
+        read=LogBundle.parse,
+        errors=(TrustError,),
+        seeds=lambda: (_whole_log().bundle().to_bytes(),),
         write=lambda value: value.to_bytes(),
     ),
     Target(

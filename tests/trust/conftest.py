@@ -2,6 +2,7 @@
 
 import pytest
 from hypothesis import settings
+from trust.log_samples import WholeLog
 from trust.samples import Federation, Keys
 
 # A shared machine may be slow for a moment: how long an example takes is no property of the code.
@@ -17,3 +18,8 @@ def keys() -> Keys:
 @pytest.fixture(scope="session")
 def federation(keys: Keys) -> Federation:
     return Federation.build(keys)
+
+
+@pytest.fixture(scope="session")
+def log(federation: Federation) -> WholeLog:
+    return WholeLog.generate(federation)

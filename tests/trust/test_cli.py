@@ -2,26 +2,32 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from trust.samples import Federation, make_manifest
+from trust.log_samples import WholeLog, logged
+from trust.samples import Federation, make_contract, make_manifest
 from trust.shard_data import shard_files
 
 from severable_trust.cli import main
-from severable_trust.statement import sign_statement
+from severable_trust.contract import describe
+from severable_trust.keys import PemSigner
+from severable_trust.statement import Kind, sign_statement
 
 FILES = {"model_index.json": b"{}", "router/model.safetensors": b"weights"}
 
 
 @pytest.fixture
-def site(federation: Federation, tmp_path: Path) -> Path:
-    """What a stranger was given: a trust root, a roster, a receipt, a composite and a shard."""
+def site(federation: Federation, log: WholeLog, tmp_path: Path) -> Path:
+    """What a stranger was given: a trust root, a roster, a receipt, a contract, a log, a composite and a shard."""
     manifest = sign_statement(make_manifest(FILES), federation.keys.coordinator).to_bytes()
     written = {
         "root.json": federation.root.to_bytes(),
         "roster.json": federation.roster.envelope.to_bytes(),
         "receipt.json": federation.bundle().to_bytes(),
+        "contract.json": federation.contract.envelope.to_bytes(),
+        "log.json": log.bundle().to_bytes(),
         "composite/composite.dsse.json": manifest,
         **{f"composite/{name}": data for name, data in FILES.items()},
         "shard/claim.dsse.json": federation.claim.envelope.to_bytes(),
@@ -39,6 +45,8 @@ def verify(site: Path, *words: str) -> int:
 
 
 RECEIPT = ("receipt", "receipt.json", "--trust-root", "root.json")
+CONTRACT = ("contract", "contract.json", "--trust-root", "root.json", "--roster", "roster.json")
+LOG = ("log", "log.json", "--trust-root", "root.json")
 COMPOSITE = ("composite", "composite/", "--trust-root", "root.json")
 SHARD = ("shard", "shard/", "--trust-root", "root.json", "--roster", "roster.json")
 
@@ -62,7 +70,80 @@ def test_a_receipt_is_shown_in_words(site: Path, federation: Federation, capsys:
         assert words in shown.out
 
 
-@pytest.mark.parametrize("words", [RECEIPT, COMPOSITE, SHARD])
+def test_a_contract_is_shown_with_its_terms_in_plain_sentences(
+    site: Path, federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert verify(site, *CONTRACT) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"verified: contract\nstatement: {federation.contract.id}\n")
+    assert f"alice: key {federation.keys.alice.public_key.key_id}" in shown
+    assert "party now: active in roster version 1" in shown
+    for sentence in describe(federation.contract.value).split("\n"):
+        assert f"  - {sentence}\n" in f"{shown}\n"
+
+
+def test_a_contract_that_is_not_signed_by_exactly_its_two_sides_is_refused(
+    site: Path, federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys, usual = federation.keys, federation.contract.value
+    other = replace(usual, assignee=replace(usual.assignee, id="other"))
+    for envelope, why in (
+        (sign_statement(usual, keys.coordinator), "1 of the 2"),
+        (sign_statement(usual, keys.bob, keys.coordinator), "unknown key"),
+        (sign_statement(other, keys.alice, keys.coordinator), "assignee is other, not hub"),
+        (sign_statement(replace(usual, assigner=replace(usual.assigner, id="eve")), keys.bob), "no party 'eve'"),
+        (federation.receipt.envelope, "predicate type"),
+    ):
+        (site / "contract.json").write_bytes(envelope.to_bytes())
+        refused(site, CONTRACT, why, capsys)
+
+
+def test_a_contract_is_refused_under_a_roster_of_somebody_else(
+    site: Path, federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (site / "roster.json").write_bytes(sign_statement(federation.roster.value, federation.keys.bob).to_bytes())
+    refused(site, CONTRACT, "unknown key", capsys)
+
+
+def test_a_log_is_shown_with_what_it_holds_of_each_kind(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify(site, *LOG) == 0
+    shown = capsys.readouterr().out
+    for words in (
+        "verified: log\norigin: log.example\nentries: 9\n",
+        "cosigned by:\n  alice: 2026-06-01T18:00:00Z",
+        "roster: version 2, 2 parties",
+        "statements verified: 8\nstatements unverifiable: 0\nbodies erased: 1\n",
+        "  - kind shard, entries 1, verified 0, unverifiable 0, erased 1\n",
+        "  - kind roster, entries 2, verified 2, unverifiable 0, erased 0\n",
+        "unverifiable entries: none",
+    ):
+        assert words in shown
+
+
+def test_what_of_a_log_could_not_be_verified_is_said(
+    site: Path, log: WholeLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer, usual = PemSigner.generate(), make_contract(log.federation.keys)
+    theirs = replace(usual, assignee=replace(usual.assignee, id="peer", key_id=peer.public_key.key_id))
+    envelope = sign_statement(theirs, log.federation.keys.alice, peer)
+    (site / "log.json").write_bytes(log.of(logged(Kind.CONTRACT, envelope)).to_bytes())
+    assert verify(site, *LOG) == 0
+    assert "cosigned by: none\n" in capsys.readouterr().out
+    assert verify(site, *LOG, "--format", "json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["statements_verified"], report["statements_unverifiable"]) == (1, 1)
+    assert report["unverifiable_entries"] == [0]
+
+
+def test_a_log_with_an_entry_left_out_is_refused_in_one_line(
+    site: Path, log: WholeLog, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = replace(log.bundle(), entries=log.entries[1:])
+    (site / "log.json").write_bytes(short.to_bytes())
+    refused(site, LOG, "8 entries, its checkpoint is over 9", capsys)
+
+
+@pytest.mark.parametrize("words", [RECEIPT, CONTRACT, COMPOSITE, SHARD])
 def test_json_says_what_was_verified(site: Path, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert verify(site, *words, "--format", "json") == 0
     report = json.loads(capsys.readouterr().out)
@@ -150,13 +231,21 @@ def test_a_directory_in_the_place_of_a_file_is_no_crash(site: Path) -> None:
 
 
 def test_wrong_usage_ends_with_two(site: Path) -> None:
-    for words in ((), ("receipt",), ("receipt", "receipt.json"), ("other",), (*RECEIPT, "--format", "xml")):
+    for words in (
+        (),
+        ("log",),
+        ("contract", "contract.json", "--trust-root", "root.json"),
+        ("receipt",),
+        ("receipt", "receipt.json"),
+        ("other",),
+        (*RECEIPT, "--format", "xml"),
+    ):
         with pytest.raises(SystemExit) as caught:
             verify(site, *words)
         assert caught.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["receipt", "composite", "shard"])
+@pytest.mark.parametrize("command", ["receipt", "contract", "composite", "shard", "log"])
 def test_help_gives_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([command, "--help"])

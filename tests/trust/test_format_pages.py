@@ -44,3 +44,11 @@ def test_the_page_of_the_log_shows_the_entry_and_the_proof_of_the_vector() -> No
 
 def test_the_page_of_the_bundle_shows_every_member() -> None:
     assert example("receipt-bundle").keys() == json.loads((VECTORS / "receipt-v1.json").read_bytes()).keys()
+
+
+def test_the_page_of_the_log_bundle_shows_every_member_and_the_vectors_checkpoint() -> None:
+    shown, vector = example("log-bundle"), json.loads((VECTORS / "log-bundle-v1.json").read_bytes())
+    assert shown.keys() == vector.keys()
+    assert (shown["checkpoint"], shown["format"]) == (vector["checkpoint"], vector["format"])
+    (erased,) = [entry for entry in vector["entries"] if entry["envelope"] is None]
+    assert erased in shown["entries"]

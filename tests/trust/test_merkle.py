@@ -15,6 +15,7 @@ from severable_trust.merkle import (
     leaf_hash,
     node_hash,
     root,
+    root_of,
     verify_consistency,
     verify_inclusion,
 )
@@ -72,6 +73,11 @@ ROOTS = [mth(LEAVES[:size]) for size in range(LARGEST + 2)]
 def test_every_root_is_that_of_the_rfc() -> None:
     assert [root(FULL, size) for size in range(LARGEST + 2)] == ROOTS
     assert ROOTS[0] == EMPTY_ROOT
+
+
+def test_the_root_over_a_stream_of_leaves_is_that_of_the_rfc() -> None:
+    assert [root_of(iter(LEAVES[:size])) for size in range(LARGEST + 2)] == ROOTS
+    assert [root_of(CT_LEAVES[:size]).hex() for size in range(9)] == CT_ROOTS
 
 
 def test_every_inclusion_proof_is_that_of_the_rfc_and_is_accepted() -> None:

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from trust.log_samples import CONTRACT, SHARD, WholeLog
 from trust.samples import Federation
 
 from severable_trust.bundle import verify_receipt
 from severable_trust.errors import TrustError
+from severable_trust.log_bundle import verify_log_bundle
 from severable_trust.statement import Proven, open_statement
 
 
@@ -73,3 +75,36 @@ def test_a_truncated_bundle_is_refused(federation: Federation) -> None:
     data = federation.bundle().to_bytes()
     cut = ((length, data[:length]) for length in range(0, len(data), 97))
     assert accepted(cut, lambda altered: verify_receipt(altered, federation.root)) == []
+
+
+def small_log(log: WholeLog) -> bytes:
+    """A contract, an erased shard and the roster."""
+    return log.of(log.entries[CONTRACT], log.entries[SHARD]).to_bytes()
+
+
+def test_every_change_of_one_byte_of_a_log_outside_the_payloads_is_refused(log: WholeLog) -> None:
+    data = small_log(log)
+    verify_log_bundle(data, log.federation.root)
+    payloads = [range(*match.span(1)) for match in re.finditer(rb'"payload":"([^"]+)"', data)]
+    outside = [position for position in range(len(data)) if not any(position in span for span in payloads)]
+    assert (len(payloads), len(outside) > 1000) == (3, True)
+    assert accepted(flipped(data, outside), lambda altered: verify_log_bundle(altered, log.federation.root)) == []
+
+
+@pytest.mark.integration
+def test_every_change_of_one_byte_of_a_log_is_refused(log: WholeLog) -> None:
+    data = small_log(log)
+    assert (
+        accepted(flipped(data, range(len(data))), lambda altered: verify_log_bundle(altered, log.federation.root)) == []
+    )
+
+
+@pytest.mark.integration
+def test_a_log_with_any_byte_left_out_is_refused(log: WholeLog) -> None:
+    assert accepted(left_out(small_log(log)), lambda altered: verify_log_bundle(altered, log.federation.root)) == []
+
+
+def test_a_truncated_log_is_refused(log: WholeLog) -> None:
+    data = small_log(log)
+    cut = ((length, data[:length]) for length in range(0, len(data), 97))
+    assert accepted(cut, lambda altered: verify_log_bundle(altered, log.federation.root)) == []

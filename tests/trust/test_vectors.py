@@ -11,6 +11,7 @@ from severable_trust.canonical import encode
 from severable_trust.composite import CompositeManifest
 from severable_trust.contract import Contract
 from severable_trust.envelope import Envelope
+from severable_trust.log_bundle import Tally, verify_log_bundle
 from severable_trust.merkle import leaf_hash, verify_consistency, verify_inclusion
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
 from severable_trust.roster import Roster
@@ -41,6 +42,12 @@ def test_the_vectors_come_out_byte_for_byte(name: str) -> None:
 def test_a_receipt_of_version_1_is_still_verified() -> None:
     verified = verify_receipt((VECTORS / "receipt-v1.json").read_bytes(), trust_root())
     assert verified.receipt.value.party == "alice"
+
+
+def test_a_log_of_version_1_is_still_verified() -> None:
+    verified = verify_log_bundle((VECTORS / "log-bundle-v1.json").read_bytes(), trust_root())
+    assert verified.total == Tally(entries=9, verified=8, erased=1)
+    assert [name for name, _ in verified.cosigners] == ["alice"]
 
 
 @pytest.mark.parametrize("name", sorted(read("receipts-refused.json")))

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from trust.log_samples import WholeLog
 from trust.samples import LOG_NAME, NOON, Federation, Keys, MemoryLog, at
 
 from severable_trust.bundle import ReceiptBundle
@@ -143,7 +144,13 @@ def build() -> dict[str, bytes]:
     made = federation()
     readable = {"statements.json": statements(made), "log.json": log(), "receipts-refused.json": refused(made)}
     files = {name: (json.dumps(value, indent=1, sort_keys=True) + "\n").encode() for name, value in readable.items()}
-    return {**files, "receipt-v1.json": made.bundle().to_bytes(), "trust-root-v1.json": made.root.to_bytes()}
+    whole = WholeLog.build(made, FixedSigner(1004), fixed_log_signer("alice", 8, KeyType.COSIGNATURE))
+    return {
+        **files,
+        "receipt-v1.json": made.bundle().to_bytes(),
+        "log-bundle-v1.json": whole.bundle().to_bytes(),
+        "trust-root-v1.json": made.root.to_bytes(),
+    }
 
 
 if __name__ == "__main__":

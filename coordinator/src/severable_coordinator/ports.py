@@ -253,3 +253,9 @@ class Log(Protocol):
 
     def erase_body(self, statement: Digest) -> None:
         """Forget a statement's body; its entry, a digest, stays."""
+
+    def snapshot(self) -> tuple[str, list[tuple[LogEntry, bytes | None]]]:
+        """Return the newest signed note with every cosignature, and all entries with their bodies, of one moment.
+
+        A body is None when it was erased.
+        """

@@ -16,5 +16,6 @@ order:
     tensors       what a safetensors file holds
     verifier      admission of a shard, in numbered steps
     bundle        receipts, composites and shards checked offline from a `TrustRoot`
+    log_bundle    a whole log checked offline; `keyring` says whose keys its statements may be signed with
     cli           `severable-verify`
 """

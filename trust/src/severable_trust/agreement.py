@@ -4,12 +4,15 @@ Counting two good signatures is not enough: a party that has rotated its key hol
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from severable_trust.contract import Contract
 from severable_trust.envelope import Envelope
 from severable_trust.errors import StatementError
 from severable_trust.keys import PublicKey
-from severable_trust.statement import Proven, open_statement
+from severable_trust.roster import Roster, RosterParty
+from severable_trust.statement import Proven, open_statement, read_unverified
+from severable_trust.trust_root import TrustRoot, open_roster
 
 
 def open_agreement(
@@ -33,6 +36,40 @@ def open_agreement(
     if not named or list(proven.signers) != sorted((assigner, assignee)):
         raise StatementError(f"contract {proven.id}: not signed by exactly the two sides that it names")
     return proven
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedContract:
+    """A contract that both of its sides signed. Only `verify_contract` makes one.
+
+    Attributes:
+        contract: what was agreed.
+        roster: whose the keys are.
+    """
+
+    contract: Proven[Contract]
+    roster: Proven[Roster]
+
+    @property
+    def party(self) -> RosterParty:
+        """The party's entry in the roster; it may be revoked since."""
+        return self.roster.value.find(self.contract.value.assigner.id)
+
+
+def verify_contract(envelope: bytes, roster: bytes, root: TrustRoot) -> VerifiedContract:
+    """The contract that a party of this roster and the coordinator of the trust root both signed.
+
+    Nobody's clock is read: whether it is in term is for the reader. A key revoked or replaced since was the party's.
+
+    Raises:
+        TrustError: the roster is not the coordinator's, or the contract not signed by exactly the two sides it names.
+    """
+    parties = open_roster(roster, root)
+    party = parties.value.find(read_unverified(envelope, Contract).assigner.id)
+    contract = open_agreement(envelope, party.keys, [root.coordinator_key])
+    if contract.value.assignee.id != root.coordinator_id:
+        raise StatementError(f"contract: assignee is {contract.value.assignee.id}, not {root.coordinator_id}")
+    return VerifiedContract(contract=contract, roster=parties)
 
 
 def _ids(keys: Sequence[PublicKey]) -> set[str]:

@@ -1,4 +1,4 @@
-"""`severable-verify`: check a receipt, a composite or a shard offline, given a trust root.
+"""`severable-verify`: check a receipt, a contract, a composite, a shard or a whole log offline, given a trust root.
 
 Exit codes: 0 verified, 1 refused (one line on stderr says why), 2 wrong usage or a file that cannot be read.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from severable_trust.agreement import verify_contract
 from severable_trust.bundle import (
     COMPOSITE_MANIFEST,
     MAX_BUNDLE,
@@ -21,16 +22,19 @@ from severable_trust.bundle import (
 )
 from severable_trust.canonical import MAX_BYTES
 from severable_trust.cli_files import list_directory, read_file
-from severable_trust.cli_text import composite_report, receipt_report, render, shard_report
+from severable_trust.cli_text import composite_report, contract_report, log_report, receipt_report, render, shard_report
 from severable_trust.errors import TrustError
+from severable_trust.log_bundle import MAX_LOG_BUNDLE, verify_log_bundle
 
 EXIT_VERIFIED, EXIT_REFUSED, EXIT_USAGE = 0, 1, 2
 
 _EPILOG = "Exit codes: 0 verified, 1 refused, 2 wrong usage or unreadable file. Nothing is sent anywhere."
 _EXAMPLES = {
     "receipt": "severable-verify receipt receipt.json --trust-root trust-root.json",
+    "contract": "severable-verify contract contract.dsse.json --roster roster.dsse.json --trust-root trust-root.json",
     "composite": "severable-verify composite composites/public --trust-root trust-root.json --format json",
     "shard": "severable-verify shard shards/alice --trust-root trust-root.json --roster roster.dsse.json",
+    "log": "severable-verify log log.json --trust-root trust-root.json",
 }
 
 
@@ -55,13 +59,20 @@ def _parser() -> argparse.ArgumentParser:
     receipt = _command(commands, "receipt", "check a receipt of removal, its log proof included")
     receipt.add_argument("file", type=Path, metavar="FILE", help="the receipt bundle")
     receipt.set_defaults(run=_receipt)
+    contract = _command(commands, "contract", "check a contract that both sides signed, and say it in plain sentences")
+    contract.add_argument("file", type=Path, metavar="FILE", help="the contract's envelope")
+    _add_roster(contract)
+    contract.set_defaults(run=_contract)
     composite = _command(commands, "composite", f"check a composite directory against its {COMPOSITE_MANIFEST}")
     composite.add_argument("directory", type=Path, metavar="DIR", help="the composite's directory")
     composite.set_defaults(run=_composite)
     shard = _command(commands, "shard", f"check a shard directory against its {SHARD_CLAIM}")
     shard.add_argument("directory", type=Path, metavar="DIR", help="the shard's directory")
-    shard.add_argument("--roster", type=Path, required=True, metavar="FILE", help="the coordinator's signed roster")
+    _add_roster(shard)
     shard.set_defaults(run=_shard)
+    log = _command(commands, "log", "check a whole log: its checkpoint, every entry and every statement still held")
+    log.add_argument("file", type=Path, metavar="FILE", help="the log bundle, of `severable-coordinator log export`")
+    log.set_defaults(run=_log)
     return parser
 
 
@@ -78,12 +89,21 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_roster(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--roster", type=Path, required=True, metavar="FILE", help="the coordinator's signed roster")
+
+
 def _trust_root(options: argparse.Namespace) -> TrustRoot:
     return TrustRoot.parse(read_file(options.trust_root, MAX_BYTES))
 
 
 def _receipt(options: argparse.Namespace) -> dict[str, Any]:
     return receipt_report(verify_receipt(read_file(options.file, MAX_BUNDLE), _trust_root(options)))
+
+
+def _contract(options: argparse.Namespace) -> dict[str, Any]:
+    envelope, roster = read_file(options.file, MAX_BYTES), read_file(options.roster, MAX_BYTES)
+    return contract_report(verify_contract(envelope, roster, _trust_root(options)))
 
 
 def _composite(options: argparse.Namespace) -> dict[str, Any]:
@@ -97,6 +117,11 @@ def _shard(options: argparse.Namespace) -> dict[str, Any]:
     claim = read_file(options.directory / SHARD_CLAIM, MAX_BYTES)
     roster = read_file(options.roster, MAX_BYTES)
     return shard_report(verify_shard(claim, roster, files, _trust_root(options)))
+
+
+def _log(options: argparse.Namespace) -> dict[str, Any]:
+    root = _trust_root(options)
+    return log_report(verify_log_bundle(read_file(options.file, MAX_LOG_BUNDLE), root))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+from severable_trust.agreement import VerifiedContract
 from severable_trust.bundle import VerifiedReceipt
 from severable_trust.composite import CompositeManifest
+from severable_trust.contract import describe
 from severable_trust.instant import format_instant
+from severable_trust.log_bundle import VerifiedLog
 from severable_trust.record import to_plain
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Proven
@@ -36,6 +39,21 @@ def receipt_report(verified: VerifiedReceipt) -> dict[str, Any]:
             "root": verified.checkpoint.root.hex(),
             "cosigned_by": {name: format_instant(at) for name, at in verified.cosigners},
         },
+    }
+
+
+def contract_report(verified: VerifiedContract) -> dict[str, Any]:
+    """A verified contract as a JSON object, its terms in plain sentences under `terms`."""
+    agreed = verified.contract.value
+    return {
+        "verified": "contract",
+        "statement": str(verified.contract.id),
+        "contract": f"{agreed.uid} version {agreed.version}",
+        "signed_by": {side.id: f"key {side.key_id}" for side in (agreed.assigner, agreed.assignee)},
+        "party_now": f"{verified.party.status} in roster version {verified.roster.value.version}",
+        "valid_from": format_instant(agreed.valid_from),
+        "valid_until": format_instant(agreed.valid_until),
+        "terms": describe(agreed).split("\n"),
     }
 
 
@@ -72,6 +90,24 @@ def shard_report(proven: Proven[ShardClaim]) -> dict[str, Any]:
     }
 
 
+def log_report(verified: VerifiedLog) -> dict[str, Any]:
+    """A verified log as a JSON object: what it holds of each kind, and what could not be verified."""
+    checkpoint, roster, total = verified.checkpoint, verified.roster.value, verified.total
+    return {
+        "verified": "log",
+        "origin": checkpoint.origin,
+        "entries": total.entries,
+        "root": checkpoint.root.hex(),
+        "cosigned_by": {name: format_instant(at) for name, at in verified.cosigners},
+        "roster": f"version {roster.version}, {len(roster.parties)} parties, statement {verified.roster.id}",
+        "statements_verified": total.verified,
+        "statements_unverifiable": total.unverifiable,
+        "bodies_erased": total.erased,
+        "kinds": [{"kind": kind.value, **to_plain(tally)} for kind, tally in verified.tallies],
+        "unverifiable_entries": list(verified.unverifiable),
+    }
+
+
 def render(report: dict[str, Any]) -> str:
     """A report as text for people: one line a fact, lists indented below their name."""
     lines = [f"verified: {report['verified']}"]
@@ -82,8 +118,10 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _fact(name: str, value: Any) -> list[str]:
+    if value in ([], {}):
+        return [f"{name}: none"]
     if isinstance(value, list):
-        return [f"{name}: none"] if not value else [f"{name}:", *(f"  - {_line(item)}" for item in value)]
+        return [f"{name}:", *(f"  - {_line(item)}" for item in value)]
     if isinstance(value, dict):
         return [f"{name}:", *(f"  {key.replace('_', ' ')}: {item}" for key, item in value.items())]
     return [f"{name}: {value}"]

@@ -4,10 +4,11 @@ The statement's body stays outside the log, so that it can be erased while the l
 """
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from severable_trust.canonical import decode, encode
 from severable_trust.digest import Digest
+from severable_trust.envelope import Envelope
 from severable_trust.errors import MalformedError, StatementError
 from severable_trust.record import from_plain, to_plain
 from severable_trust.statement import Kind, Predicate, Proven, T
@@ -58,3 +59,31 @@ class LogEntry:
     def leaf(self) -> bytes:
         """The entry's bytes in the log: canonical JSON."""
         return encode(to_plain(self))
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedStatement:
+    """A log entry and the statement that it names; `envelope` is None where the body was erased."""
+
+    entry: LogEntry
+    envelope: Envelope | None
+
+    @classmethod
+    def from_object(cls, value: object, where: str) -> Self:
+        """The entry that a decoded JSON object holds; nothing is verified yet.
+
+        Raises:
+            MalformedError: a member is missing, unknown or of the wrong form.
+        """
+        if not isinstance(value, dict) or "envelope" not in value:
+            raise MalformedError(f"{where}: not an object with the member envelope")
+        envelope = value.pop("envelope")
+        try:
+            entry = from_plain(LogEntry, value, where)
+        except StatementError as error:
+            raise MalformedError(str(error)) from error
+        return cls(entry, None if envelope is None else Envelope.from_object(envelope))
+
+    def to_object(self) -> dict[str, Any]:
+        """The entry as a JSON object."""
+        return {**to_plain(self.entry), "envelope": None if self.envelope is None else self.envelope.to_object()}

@@ -6,7 +6,7 @@ there, so a store keeps exactly those: `get(level, index)` is the hash over the 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from severable_trust.errors import LogError
@@ -37,6 +37,22 @@ def root(store: HashStore, size: int) -> bytes:
     if size < 0:
         raise ValueError(f"size {size} is negative")
     return _subtree(store, 0, size) if size else EMPTY_ROOT
+
+
+def root_of(leaves: Iterable[bytes]) -> bytes:
+    """The root of the tree over these leaves (their bytes, not their hashes), read once, in logarithmic memory."""
+    peaks: list[bytes] = []  # roots of the complete subtrees so far, the largest first
+    for index, data in enumerate(leaves):
+        value, place = leaf_hash(data), index
+        while place & 1:
+            value, place = node_hash(peaks.pop(), value), place >> 1
+        peaks.append(value)
+    if not peaks:
+        return EMPTY_ROOT
+    top = peaks.pop()
+    while peaks:
+        top = node_hash(peaks.pop(), top)
+    return top
 
 
 def inclusion_proof(store: HashStore, index: int, size: int) -> tuple[bytes, ...]:

@@ -38,7 +38,7 @@ app.command("assemble")(build.assemble)
 app.command("sample")(build.sample)
 app.command("remove")(remove.remove)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
-app.command("log")(log.log)
+app.add_typer(log.app, name="log")
 app.add_typer(certificate.app, name="certificate", help="Renew the servers' certificate.")
 
 

@@ -125,6 +125,15 @@ class SqlLog:
         with self._database.write() as connection:
             connection.execute(delete(body).where(body.c.statement == str(statement)))
 
+    def snapshot(self) -> tuple[str, list[tuple[LogEntry, bytes | None]]]:
+        """See Log."""
+        query = select(log_entry.c.leaf, body.c.envelope).order_by(log_entry.c.place)
+        query = query.outerjoin(body, body.c.statement == log_entry.c.statement)
+        with self._database.read() as connection:
+            note = _cosigned_note(connection, self._newest(connection)[0].size)
+            rows = connection.execute(query).all()
+        return note, [(LogEntry.parse(row.leaf), row.envelope) for row in rows]
+
     def _newest(self, connection: Connection) -> tuple[Checkpoint, str]:
         note = str(
             connection.execute(select(checkpoint.c.note).order_by(checkpoint.c.size.desc()).limit(1)).scalar_one()

@@ -1,11 +1,14 @@
 """Attacks with certificates, tokens and certificate requests, over real TLS."""
 
+import base64
 from datetime import timedelta
 
 import grpc
 import pytest
 from coordinator.federation import Owner
 from coordinator.served import TIMEOUT_S, Served, refused
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from severable_coordinator.adapters.authority import issue_party, party_of
 from severable_protos.v1 import exchange_pb2 as pb
@@ -89,10 +92,12 @@ def test_a_token_past_its_hour_lets_nobody_in_and_is_burnt(served: Served) -> No
 def test_a_certificate_request_that_somebody_elses_key_signed_is_refused(served: Served) -> None:
     token, _ = served.world.enrolment.invite("agency")
     request = application(token, Owner.make("agency"))
-    body = bytearray(request.certificate_request_pem)
-    place = body.rindex(b"=") - 12  # inside the signature
-    body[place] = ord("A") if body[place] != ord("A") else ord("B")
-    request.certificate_request_pem = bytes(body)
+    der = bytearray(x509.load_pem_x509_csr(request.certificate_request_pem).public_bytes(Encoding.DER))
+    der[-1] ^= 1  # inside the signature
+    body = base64.encodebytes(bytes(der)).decode()
+    request.certificate_request_pem = (
+        f"-----BEGIN CERTIFICATE REQUEST-----\n{body}-----END CERTIFICATE REQUEST-----\n".encode()
+    )
     error = refused(served.enrolment_stub().Join, request)
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "certificate request" in str(error.details())

@@ -138,25 +138,27 @@ def test_a_sender_that_says_nothing_at_all_is_ended(tmp_path: Path) -> None:
 
 
 def test_a_party_cannot_hold_more_streams_than_its_share_and_others_get_through(served: Served) -> None:
-    upload = opened(served)
+    upload, data = opened(served), shard_files("archive")[WEIGHTS]
     stop = threading.Event()
 
-    def waiting() -> Iterator[pb.Chunk]:
+    def one_byte_and_no_more(offset: int) -> Iterator[pb.Chunk]:
+        yield pb.Chunk(upload=upload, name=WEIGHTS, offset=offset, data=data[offset : offset + 1])
         stop.wait(TIMEOUT_S)
-        yield from ()
 
-    stub = served.stub("archive")
-    held_open = [stub.SendChunks.future(waiting(), timeout=TIMEOUT_S) for _ in range(2)]
-    deadline = time.monotonic() + TIMEOUT_S
-    while True:
-        error = refused(stub.SendChunks, iter([pb.Chunk(upload=upload, name=WEIGHTS, offset=7, data=b"x")]))
-        if error.code() is grpc.StatusCode.PERMISSION_DENIED and "uploads under way" in str(error.details()):
-            break
-        assert time.monotonic() < deadline, error
+    stub, calls = served.stub("archive"), []
+    for offset in range(2):
+        calls.append(stub.SendChunks.future(one_byte_and_no_more(offset), timeout=TIMEOUT_S))
+        deadline = time.monotonic() + TIMEOUT_S
+        while held(served, upload) <= offset:
+            assert time.monotonic() < deadline, "the stream never arrived"
+            time.sleep(0.01)
+    error = refused(stub.SendChunks, chunks(upload, shard_files("archive")))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert "archive has 2 uploads under way" in str(error.details())
     served.stub("clinic").ListContracts(pb.ListContractsRequest(), timeout=TIMEOUT_S)
     stop.set()
-    for call in held_open:
-        assert call.exception() is not None  # a stream without a chunk ends refused
+    for call in calls:
+        assert len(call.result(TIMEOUT_S).offsets) == 3
 
 
 def test_a_compressed_message_that_unpacks_beyond_the_limit_is_refused(served: Served) -> None:

@@ -134,15 +134,17 @@ class Demo:
             good = stranger.verify("receipt", str(receipt), "--trust-root", str(root))
             bad = stranger.verify("receipt", str(altered), "--trust-root", str(root))
             composite = stranger.verify("composite", str(self.out / "composite-after"), "--trust-root", str(root))
-            print(f"{good.text}\n\naltered copy: {bad.text}\n{composite.text}")
+            self.federation.export_log(self.out / "log.json")
+            log = stranger.verify("log", str(self.out / "log.json"), "--trust-root", str(root))
+            print(f"{good.text}\n\naltered copy: {bad.text}\n{composite.text}\n\n{log.text}")
             self.report.figures |= {
                 "receipt_verified": good.status == 0,
                 "altered_receipt_refused": bad.status == 1,
                 "altered_receipt_reason": bad.text,
                 "composite_verified": composite.status == 0,
+                "log_verified": log.status == 0,
                 "verifier_packages": list(stranger.packages),
             }
-            (self.out / "log.json").write_text(json.dumps(self.federation.listing("log"), indent=2))
             for path in (receipt, altered, Path(root), self.out / "log.json"):
                 self._path(path.stem.replace("-", "_"), path)
 

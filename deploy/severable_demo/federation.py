@@ -110,6 +110,10 @@ class Federation:
             self.processes.run("severable-coordinator", "assemble", "--group", GROUP, "--out", str(out), *home)
         )
 
+    def export_log(self, out: Path) -> None:
+        """Write the whole log as one file that a stranger can verify."""
+        self._coordinate("log", "export", "--out", str(out))
+
     def listing(self, *command: str) -> list[dict[str, object]]:
         """What a listing of the coordinator says."""
         home = ("--home", str(self.coordinator), "--format", "json")

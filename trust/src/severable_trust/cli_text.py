@@ -123,8 +123,14 @@ def _fact(name: str, value: Any) -> list[str]:
     if isinstance(value, list):
         return [f"{name}:", *(f"  - {_line(item)}" for item in value)]
     if isinstance(value, dict):
-        return [f"{name}:", *(f"  {key.replace('_', ' ')}: {item}" for key, item in value.items())]
+        return [f"{name}:", *(f"  {key.replace('_', ' ')}: {_inline(item)}" for key, item in value.items())]
     return [f"{name}: {value}"]
+
+
+def _inline(value: Any) -> str:
+    if not isinstance(value, dict):
+        return str(value)
+    return ", ".join(f"{key} at {item}" for key, item in value.items()) or "nobody"  # who cosigned, and when
 
 
 def _line(item: Any) -> str:

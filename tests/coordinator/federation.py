@@ -16,7 +16,6 @@ from cryptography.x509.oid import NameOID
 
 from severable_coordinator.adapters.founding import found_home
 from severable_coordinator.adapters.recipes import record_of
-from severable_coordinator.admission import CHUNK_BYTES, Verdict
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.config import Config, Layout, Ports
 from severable_coordinator.enrolment import Enrolment, Joined
@@ -24,6 +23,7 @@ from severable_coordinator.membership import JoinFacts
 from severable_coordinator.offers import Terms
 from severable_coordinator.ports import RecipeRecord
 from severable_coordinator.standing import Standing
+from severable_coordinator.uploads import CHUNK_BYTES, Verdict
 from severable_diffusion import network
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import Trainer

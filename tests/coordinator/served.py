@@ -12,7 +12,7 @@ from coordinator.federation import ManualClock, World
 from severable_coordinator.adapters.enrolment_server import EnrolmentService, serve_enrolment
 from severable_coordinator.adapters.exchange_server import ExchangeService, serve_exchange
 from severable_coordinator.adapters.stream_watch import Pace
-from severable_coordinator.bootstrap import utc_now
+from severable_coordinator.stores import utc_now
 from severable_protos.v1 import exchange_pb2 as pb
 from severable_protos.v1 import exchange_pb2_grpc as rpc
 

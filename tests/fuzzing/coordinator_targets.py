@@ -15,8 +15,8 @@ from fuzzing.wire import NoMessageError, is_message, seeds, sent
 from google.protobuf.message import Message
 
 from severable_coordinator.adapters.authority import KeyPair, issue_party, new_authority
-from severable_coordinator.bootstrap import utc_now
 from severable_coordinator.errors import CoordinatorError
+from severable_coordinator.stores import utc_now
 from severable_protos.v1 import exchange_pb2 as pb
 
 TIMEOUT_S = 20.0

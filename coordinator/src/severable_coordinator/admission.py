@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, Task
@@ -25,47 +25,25 @@ from severable_coordinator.ports import (
     UploadStore,
     Vault,
 )
-from severable_trust.digest import Digest, FileDigest
+from severable_coordinator.uploads import (
+    CHUNK_BYTES,
+    MAX_SHARD_BYTES,
+    Nonces,
+    Verdict,
+    claim_of,
+    files_of,
+    incoming,
+    require_unanswered,
+    shard_file,
+)
+from severable_trust.contract import ContractState
+from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
 from severable_trust.shard import ShardClaim
-from severable_trust.statement import Kind, open_statement, read_unverified, statement_id
+from severable_trust.statement import Kind, open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, admit
-
-CHUNK_BYTES = 1 << 20
-MAX_SHARD_BYTES = 8 << 30
-
-
-class Nonces(Protocol):
-    """Which task a nonce was given to."""
-
-    def by_nonce(self, nonce: str) -> "Statused":
-        """The task of a nonce. NotFoundError."""
-
-    def report(self, task_id: str, report: JobReport) -> None:
-        """Record how far a task is."""
-
-
-class Statused(Protocol):
-    """A task as the store knows it."""
-
-    @property
-    def task(self) -> Task:
-        """What was asked of whom."""
-
-    @property
-    def report(self) -> JobReport:
-        """How far it is."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """How an upload ended."""
-
-    admitted: bool
-    shard: Digest
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +75,7 @@ class Admission:
         try:
             return self.uploads.upload(claim.id.hex)
         except NotFoundError:
-            _require_unanswered(status)
+            require_unanswered(status)
         self._give_up_others(status.task)
         record = UploadRecord(id=claim.id.hex, party=party, task=status.task.id, claim=claim_bytes, state="open")
         return self.uploads.open_upload(record)
@@ -105,18 +83,18 @@ class Admission:
     def _give_up_others(self, task: Task) -> None:
         """A task has one open upload: a party that claims another shard for it gives the first one up, and its disk."""
         for other in self.uploads.open_of(task.id):
-            self.vault.unlink(other.party, _incoming(other) + "/")
+            self.vault.unlink(other.party, incoming(other) + "/")
             self.uploads.settle(other.id, "refused", "given up for another shard of the same task")
 
     def received(self, upload: UploadRecord) -> dict[str, int]:
         """Bytes already held of each file of an open upload."""
-        return {file.name: sum(size for _, size in self._pieces(upload, file.name)) for file in _files(upload)}
+        return {file.name: sum(size for _, size in self._pieces(upload, file.name)) for file in files_of(upload)}
 
     def take(self, upload: UploadRecord, name: str, offset: int, data: bytes) -> None:
         """Keep one chunk. RefusedError when it does not follow on what is held, or is more than was claimed."""
         if upload.state != "open":
             raise ConflictError(f"upload {upload.id[:12]} has ended ({upload.state})")
-        file = next((file for file in _files(upload) if file.name == name), None)
+        file = next((file for file in files_of(upload) if file.name == name), None)
         if file is None:
             raise RefusedError(f"{name[:80]!r} is not a file of this claim")
         if not data or len(data) > CHUNK_BYTES:
@@ -126,7 +104,7 @@ class Admission:
             raise RefusedError(f"{name}: chunk at {offset}, but {held} bytes are held; open the upload again")
         if held + len(data) > file.size:
             raise RefusedError(f"{name}: more bytes than the {file.size} that were claimed")
-        self.vault.write(upload.party, f"{_incoming(upload)}/{name}/{offset:015d}-{len(data)}", iter([data]))
+        self.vault.write(upload.party, f"{incoming(upload)}/{name}/{offset:015d}-{len(data)}", iter([data]))
 
     def finish(self, upload: UploadRecord) -> Verdict:
         """Verify an upload and keep the shard, or refuse it and keep nothing."""
@@ -145,10 +123,21 @@ class Admission:
             if status.report.state.final and not self._is_kept(shard_id):
                 return self._refuse(upload, "the task that this shard answers has been answered by another one")
             self._keep(upload, claim)
-        return Verdict(admitted=True, shard=shard_id)
+        return self._still_wanted(upload, claim)
+
+    def _still_wanted(self, upload: UploadRecord, claim: ShardClaim) -> Verdict:
+        """Look at the contract once more: a removal that ran meanwhile did not see this shard."""
+        shard_id = Digest(upload.id)
+        state = self.contracting.governing(claim.contract).state
+        if state is ContractState.ACTIVE:
+            return Verdict(admitted=True, shard=shard_id)
+        self.vault.unlink(upload.party, f"shards/{shard_id.hex}/")
+        self.shards.set_state(shard_id, ShardState.ERASED)
+        self.logbook.log.erase_body(shard_id)
+        return self._refuse(upload, f"its contract became {state} while the shard was being admitted")
 
     def _refuse(self, upload: UploadRecord, reason: str) -> Verdict:
-        self.vault.unlink(upload.party, _incoming(upload) + "/")
+        self.vault.unlink(upload.party, incoming(upload) + "/")
         self.uploads.settle(upload.id, "refused", reason)
         return Verdict(admitted=False, shard=Digest(upload.id), reason=reason)
 
@@ -156,7 +145,7 @@ class Admission:
         return any(shard.id == shard_id for shard in self.shards.shards())
 
     def _verify(self, upload: UploadRecord) -> ShardClaim:
-        task = self.tasks.by_nonce(_claim(upload).nonce).task
+        task = self.tasks.by_nonce(claim_of(upload).nonce).task
         contract = self.contracts.contract(Digest.parse(task.contract))
         recipe = self.contracts.recipe(Digest.parse(task.recipe))
         self._refuse_a_tombstone(Digest(upload.id))
@@ -173,7 +162,7 @@ class Admission:
             max_bytes=MAX_SHARD_BYTES,
         )
         files: dict[str, BinaryIO] = {
-            file.name: Joined(partial(self._whole, upload, file.name)) for file in _files(upload)
+            file.name: Joined(partial(self._whole, upload, file.name)) for file in files_of(upload)
         }
         return admit(upload.claim, files, policy).claim.value
 
@@ -196,7 +185,7 @@ class Admission:
             )
         )
         self.uploads.settle(upload.id, "admitted", "")
-        self.vault.unlink(upload.party, _incoming(upload) + "/")
+        self.vault.unlink(upload.party, incoming(upload) + "/")
         self.tasks.report(
             upload.task,
             JobReport(state=JobState.SHIPPED, step=claim.steps, steps=claim.steps, detail=str(Digest(upload.id))),
@@ -214,7 +203,7 @@ class Admission:
             yield self.vault.read(upload.party, piece)
 
     def _pieces(self, upload: UploadRecord, name: str) -> list[tuple[str, int]]:
-        names = self.vault.names(upload.party, f"{_incoming(upload)}/{name}/")
+        names = self.vault.names(upload.party, f"{incoming(upload)}/{name}/")
         return [(piece, int(piece.rsplit("-", 1)[1])) for piece in names]
 
     def _refuse_a_tombstone(self, shard_id: Digest) -> None:
@@ -224,26 +213,3 @@ class Admission:
             return
         if record.state is not ShardState.LIVE:
             raise RefusedError(f"shard {shard_id} was removed and does not come back; train a new one")
-
-
-def _require_unanswered(status: Statused) -> None:
-    if status.report.state.final:
-        raise RefusedError("the task that this shard answers has ended; a nonce is good for one shard")
-
-
-def shard_file(shard: Digest, name: str) -> str:
-    """Where a shard's file is kept in its party's vault."""
-    return f"shards/{shard.hex}/{name}"
-
-
-def _incoming(upload: UploadRecord) -> str:
-    return f"incoming/{upload.id}"
-
-
-def _claim(upload: UploadRecord) -> ShardClaim:
-    """The claim inside an upload; its signature was verified when the upload was opened."""
-    return read_unverified(upload.claim, ShardClaim)
-
-
-def _files(upload: UploadRecord) -> tuple[FileDigest, ...]:
-    return _claim(upload).files

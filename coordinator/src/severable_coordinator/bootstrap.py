@@ -3,9 +3,8 @@
 What needs torch is imported when it is asked for: `up` and most commands never need it, and its import costs seconds.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,25 +15,18 @@ from severable_coordinator.adapters.exclusive import exclusive
 from severable_coordinator.adapters.log_mark import LogMark
 from severable_coordinator.adapters.settings import read_config
 from severable_coordinator.adapters.signing import read_signer
-from severable_coordinator.adapters.sql.composites import SqlCompositeStore
-from severable_coordinator.adapters.sql.contracts import SqlContractStore
-from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.log import SqlLog
-from severable_coordinator.adapters.sql.parties import SqlPartyStore
-from severable_coordinator.adapters.sql.removals import SqlRemovalStore
-from severable_coordinator.adapters.sql.shards import SqlShardStore, SqlUploadStore
-from severable_coordinator.adapters.sql.tasks import SqlTaskStore
-from severable_coordinator.adapters.vault import DirectoryVault
+from severable_coordinator.adapters.sql.shards import SqlUploadStore
 from severable_coordinator.admission import Admission
-from severable_coordinator.config import Config, Layout
+from severable_coordinator.config import Layout
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, TaskStore
 from severable_coordinator.enrolment import Enrolment
-from severable_coordinator.errors import ConfigError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import RecipeRecord, ShardRecord
 from severable_coordinator.requests import Requests
 from severable_coordinator.standing import Standing
+from severable_coordinator.stores import Stores
 from severable_coordinator.training import Training
 from severable_trust.checkpoint import Checkpoint
 from severable_trust.contract import Action
@@ -47,68 +39,19 @@ if TYPE_CHECKING:
     from severable_coordinator.removal import Removal
 
 
-def utc_now() -> datetime:
-    """The coordinator's clock: UTC, whole seconds, as statements carry them."""
-    return datetime.now(UTC).replace(microsecond=0)
-
-
 @dataclass(frozen=True)
-class Coordinator:
+class Coordinator(Stores):
     """Everything wired over one home directory."""
-
-    layout: Layout
-    config: Config
-    clock: Callable[[], datetime] = utc_now
-
-    @cached_property
-    def database(self) -> Database:
-        """The database."""
-        return Database(self.layout.database)
-
-    @cached_property
-    def parties(self) -> SqlPartyStore:
-        """PartyStore."""
-        return SqlPartyStore(self.database)
-
-    @cached_property
-    def contracts(self) -> SqlContractStore:
-        """ContractStore."""
-        return SqlContractStore(self.database)
-
-    @cached_property
-    def shards(self) -> SqlShardStore:
-        """ShardStore."""
-        return SqlShardStore(self.database)
-
-    @cached_property
-    def composites(self) -> SqlCompositeStore:
-        """CompositeStore."""
-        return SqlCompositeStore(self.database)
-
-    @cached_property
-    def removals(self) -> SqlRemovalStore:
-        """RemovalStore."""
-        return SqlRemovalStore(self.database)
-
-    @cached_property
-    def tasks(self) -> SqlTaskStore:
-        """TaskStore."""
-        return SqlTaskStore(self.database)
-
-    @cached_property
-    def vault(self) -> DirectoryVault:
-        """Vault."""
-        return DirectoryVault(self.layout.store, self.layout.data_keys)
 
     @cached_property
     def trust_root(self) -> TrustRoot:
         """What strangers verify with."""
-        return TrustRoot.parse(self._read(self.layout.trust_root))
+        return TrustRoot.parse(self.read(self.layout.trust_root))
 
     @cached_property
     def log(self) -> SqlLog:
         """Log; its origin is the coordinator's id."""
-        signer = LogSigner(self.config.id, self._read(self.layout.keys / "log.pem"))
+        signer = LogSigner(self.config.id, self.read(self.layout.keys / "log.pem"))
 
         def sign(checkpoint: Checkpoint) -> str:
             return sign_note(checkpoint.text, signer)
@@ -131,12 +74,12 @@ class Coordinator:
     @cached_property
     def authority(self) -> KeyPair:
         """The certificate authority."""
-        return KeyPair(self._read(self.layout.keys / "ca.pem"), self._read(self.layout.keys / "ca.key"))
+        return KeyPair(self.read(self.layout.keys / "ca.pem"), self.read(self.layout.keys / "ca.key"))
 
     @property
     def server(self) -> KeyPair:
         """The servers' certificate and key, as they are on the disk now."""
-        return KeyPair(self._read(self.layout.keys / "server.pem"), self._read(self.layout.keys / "server.key"))
+        return KeyPair(self.read(self.layout.keys / "server.pem"), self.read(self.layout.keys / "server.key"))
 
     @cached_property
     def engine(self) -> EngineConfig:
@@ -183,7 +126,7 @@ class Coordinator:
             logbook=self.logbook,
             clock=self.clock,
             legal_name=self.config.legal_name,
-            app=lambda: Digest.of(self._read(self.layout.bundle)),
+            app=lambda: Digest.of(self.read(self.layout.bundle)),
         )
 
     @cached_property
@@ -257,14 +200,6 @@ class Coordinator:
         for status in open_ones:
             self.tasks.report(status.task.id, JobReport(state=JobState.FAILED, detail="closed by a removal"))
         return len(open_ones)
-
-    def _read(self, path: Path) -> bytes:
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise ConfigError(
-                f"{path}: cannot be read ({error.strerror}); restore it or run `init` elsewhere"
-            ) from error
 
 
 def open_home(home: Path) -> Coordinator:

@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from severable_coordinator.admission import shard_file
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
 from severable_coordinator.logbook import Logbook
@@ -26,6 +25,7 @@ from severable_coordinator.ports import (
     ShardStore,
     Vault,
 )
+from severable_coordinator.uploads import shard_file
 from severable_diffusion import network
 from severable_diffusion.bank import draw_bank
 from severable_diffusion.composite_directory import load_router, router_bytes, router_config, write_composite

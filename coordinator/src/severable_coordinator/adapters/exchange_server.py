@@ -10,13 +10,14 @@ import grpc
 from severable_coordinator.adapters.authority import party_of
 from severable_coordinator.adapters.grpc_edge import ServerPair, credentials, mapped, start
 from severable_coordinator.adapters.stream_watch import Pace, StreamWatch
-from severable_coordinator.admission import CHUNK_BYTES, Admission
+from severable_coordinator.admission import Admission
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.enrolment import Enrolment
 from severable_coordinator.errors import RefusedError
 from severable_coordinator.ports import UploadRecord
 from severable_coordinator.requests import Requests
 from severable_coordinator.standing import Standing
+from severable_coordinator.uploads import CHUNK_BYTES
 from severable_protos.v1 import exchange_pb2 as pb
 from severable_protos.v1 import exchange_pb2_grpc as rpc
 from severable_trust.contract import Contract, ContractState

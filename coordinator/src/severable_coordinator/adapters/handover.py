@@ -8,6 +8,8 @@
 The importer verifies everything against the exporter's trust root, by the verifier that admits an upload.
 """
 
+import stat
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -15,16 +17,19 @@ from typing import BinaryIO
 
 from severable_coordinator.adapters.handover_out import CLAIM, CONTRACT, RECIPE, ROSTER
 from severable_coordinator.adapters.recipes import record_of
-from severable_coordinator.admission import CHUNK_BYTES, MAX_SHARD_BYTES, shard_file
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.building import parse_recipe
-from severable_coordinator.errors import ConfigError, NotFoundError
+from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError, RefusedError
 from severable_coordinator.membership import PartyRecord
 from severable_coordinator.ports import ContractRecord, RecipeRecord, ShardRecord, ShardState
+from severable_coordinator.uploads import CHUNK_BYTES, MAX_SHARD_BYTES, shard_file
+from severable_diffusion.errors import RecipeError
 from severable_trust.agreement import open_agreement
+from severable_trust.canonical import MAX_BYTES
 from severable_trust.contract import Contract, ContractState
+from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
-from severable_trust.roster import Roster
+from severable_trust.roster import PartyStatus, Roster, RosterParty
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Kind, Proven, open_statement, statement_id
 from severable_trust.tensors import TensorSpec
@@ -38,19 +43,21 @@ def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -
     roster = open_roster(_read(directory / ROSTER), root)
     roster.value.require_current(coordinator.clock())
     coordinator.parties.add_peer(root.coordinator_id, root.coordinator_key)
-    parties = sorted(path for path in directory.iterdir() if path.is_dir())
+    parties = sorted(path for path in directory.iterdir() if path.is_dir() or path.is_symlink())
     if not parties:
         raise NotFoundError(f"{directory}: no shard there; make it with `shards export`")
     return [_import(coordinator, path, roster) for path in parties]
 
 
 def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -> ShardRecord:
+    _require_plain(directory, stat.S_ISDIR)
     claim_bytes = _read(directory / CLAIM)
     party = roster.value.party(directory.name)
     claim = open_statement(claim_bytes, ShardClaim, party.keys)
-    recipe = record_of(parse_recipe(_read(directory / RECIPE)))
+    recipe = _recipe(directory / RECIPE)
     contract_bytes = _read(directory / CONTRACT)
     contract = open_agreement(contract_bytes, party.keys, [roster.value.coordinator_key])
+    _refuse_what_ended_here(coordinator, party, claim, contract.id)
     names = [file.name for file in claim.value.files]
     with ExitStack() as stack:
         files = {name: stack.enter_context(_open(directory / name)) for name in names}
@@ -122,9 +129,32 @@ def _keep(coordinator: Coordinator, claim: Proven[ShardClaim], claim_bytes: byte
     return record
 
 
+def _refuse_what_ended_here(
+    coordinator: Coordinator, party: RosterParty, claim: Proven[ShardClaim], contract: Digest
+) -> None:
+    """What was removed, ended or revoked here does not come back because somebody else still has a copy."""
+    known = next((known for known in coordinator.parties.parties() if known.id == party.id), None)
+    if known is not None and known.status == PartyStatus.REVOKED:
+        raise RefusedError(f"party {party.id} is revoked here; an import does not bring it back")
+    if known is not None and not {key.key_id for key in known.keys} & {key.key_id for key in party.keys}:
+        raise RefusedError(f"party {party.id} is known here under another key; it is not the one in the handover")
+    for shard in coordinator.shards.shards(None, party.id):
+        if shard.id == claim.id and shard.state is not ShardState.LIVE:
+            raise RefusedError(f"shard {claim.id} was removed and does not come back; train a new one")
+    for record in coordinator.contracts.contracts(party.id):
+        if record.id == contract and record.state is not ContractState.ACTIVE:
+            raise RefusedError(f"contract {contract} is {record.state} here; an import does not bring it back")
+
+
+def _recipe(path: Path) -> RecipeRecord:
+    try:
+        return record_of(parse_recipe(_read(path)))
+    except (RecipeError, ConflictError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
 def _open(path: Path) -> BinaryIO:
-    if path.is_symlink():
-        raise ConfigError(f"{path}: is a link; a handover holds plain files alone")
+    _require_plain(path)
     try:
         return path.open("rb")
     except OSError as error:
@@ -132,7 +162,18 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _read(path: Path) -> bytes:
+    with _open(path) as stream:
+        data = stream.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{path}: longer than {MAX_BYTES} bytes, which no statement is")
+    return data
+
+
+def _require_plain(path: Path, kind: Callable[[int], bool] = stat.S_ISREG) -> None:
+    """Refuse a link, pipe or device, which could be endless or lie elsewhere, before it is opened."""
     try:
-        return path.read_bytes()
+        mode = path.lstat().st_mode
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); export the shards again") from error
+    if not kind(mode):
+        raise ConfigError(f"{path}: is a link or a special file; a handover holds plain files and folders alone")

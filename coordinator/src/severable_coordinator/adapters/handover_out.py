@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from severable_coordinator.admission import CHUNK_BYTES, shard_file
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.ports import ContractRecord, ShardRecord
+from severable_coordinator.uploads import CHUNK_BYTES, shard_file
 from severable_trust.contract import Action
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import read_unverified

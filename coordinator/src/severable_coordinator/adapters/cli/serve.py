@@ -12,10 +12,11 @@ from severable_coordinator.adapters.founding import found_home
 from severable_coordinator.adapters.serving import serve
 from severable_coordinator.adapters.settings import check_port
 from severable_coordinator.adapters.signing import read_public
-from severable_coordinator.bootstrap import Coordinator, open_home, utc_now
+from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.config import Config, Layout, Ports
 from severable_coordinator.errors import ConfigError
 from severable_coordinator.ports import ShardState
+from severable_coordinator.stores import utc_now
 
 _APP = Path(__file__).resolve().parents[5] / "deploy" / "flower-app"  # where a checkout has it
 

@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+from severable_client.adapters import renewal
 from severable_client.adapters.data_folder import count_images
 from severable_client.adapters.files import FolderViewStore
 from severable_client.adapters.keys import certificate_term, loose_permissions
@@ -21,7 +21,6 @@ from severable_client.errors import ClientError
 LEAST_FREE_BYTES = 1 << 30
 TIMEOUT_S = 5.0
 WORKER_TIMEOUT_S = 300.0
-RENEW = timedelta(days=14)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +88,13 @@ def _certificate(home: Home) -> str:
     if moment < begins:
         raise _Unwell(f"valid only from {begins:%Y-%m-%d %H:%M} UTC; is this machine's clock right?")
     if moment >= ends:
-        raise _Unwell(f"expired on {ends:%Y-%m-%d}; ask the coordinator for a new invite and join again")
-    hint = "; ask the coordinator for a new invite soon" if ends - moment < RENEW else ""
-    return f"valid until {ends:%Y-%m-%d}{hint}"
+        raise _Unwell(
+            f"expired on {ends:%Y-%m-%d}; send the coordinator a `severable-client certificate request` and install"
+            " what comes back"
+        )
+    if renewal.due(home.layout, moment):
+        return f"valid until {ends:%Y-%m-%d}; due for renewal, which the daemon does, or `certificate renew`"
+    return f"valid until {ends:%Y-%m-%d}; the daemon renews it"
 
 
 def _images(home: Home) -> str:

@@ -8,13 +8,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import grpc
-from coordinator.federation import ManualClock, Owner, World, shard_files
+from coordinator.federation import REPOSITORY, ManualClock, Owner, World, shard_files
 from coordinator.served import Served
 from fuzzing.law import Target
 from fuzzing.wire import NoMessageError, is_message, seeds, sent
 from google.protobuf.message import Message
 
 from severable_coordinator.adapters.authority import KeyPair, issue_party, new_authority
+from severable_coordinator.adapters.terms_file import Draft, read_terms
 from severable_coordinator.errors import CoordinatorError
 from severable_coordinator.stores import utc_now
 from severable_protos.v1 import exchange_pb2 as pb
@@ -134,6 +135,23 @@ def _messages() -> tuple[bytes, ...]:
     return tuple(seed for which, message in messages for seed in seeds(which, message))
 
 
+@cache
+def _scratch() -> Path:
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    return Path(folder.name) / "terms.yaml"
+
+
+def _terms(data: bytes) -> Draft:
+    _scratch().write_bytes(data)
+    return read_terms(_scratch())
+
+
+def _terms_files() -> tuple[bytes, ...]:
+    return tuple(path.read_bytes() for path in sorted((REPOSITORY / "docs/formats/examples").glob("*-terms.yaml")))
+
+
 REQUESTS = Target(name="certificate-request", read=_request, errors=(CoordinatorError,), seeds=_requests)
 MESSAGES = Target(name="exchange-messages", read=_call, errors=(RefusedCallError, NoMessageError), seeds=_messages)
-TARGETS = (REQUESTS, MESSAGES)
+TERMS = Target(name="contract-terms", read=_terms, errors=(CoordinatorError,), seeds=_terms_files)
+TARGETS = (REQUESTS, MESSAGES, TERMS)

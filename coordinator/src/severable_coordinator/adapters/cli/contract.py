@@ -9,11 +9,12 @@ import typer
 from severable_coordinator.adapters.cli.options import DEFAULT_GROUP, DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
 from severable_coordinator.adapters.terms_file import TEMPLATE, Draft, read_terms
-from severable_coordinator.bootstrap import open_home, read_recipe
+from severable_coordinator.bootstrap import Coordinator, open_home, read_recipe
 from severable_coordinator.errors import ConfigError, NotFoundError
 from severable_coordinator.offers import Terms
 from severable_coordinator.ports import ContractRecord, ContractStore
 from severable_trust.contract import Action, Contract, describe
+from severable_trust.digest import Digest
 from severable_trust.statement import read_unverified, statement_id
 
 app = typer.Typer(no_args_is_help=True)
@@ -72,12 +73,18 @@ def offer(
     if terms is not None:
         _refuse_terms_twice(context, terms)
         draft = read_terms(terms)
+    _sign_offers(coordinator, parties, recipe, draft, previous)
+
+
+def _sign_offers(
+    coordinator: Coordinator, parties: list[str], recipe: Path, draft: Draft, previous: Digest | None
+) -> None:
     record, further = read_recipe(recipe), [read_recipe(path) for path in draft.recipes]
     for other in further:
         coordinator.contracts.add_recipe(other)
-    agreed = replace(draft.terms, recipes=(*draft.terms.recipes, *(other.digest for other in further)))
+    terms = replace(draft.terms, recipes=(*draft.terms.recipes, *(other.digest for other in further)))
     for party in parties:
-        envelope = coordinator.contracting.offer(party, record, agreed, previous)
+        envelope = coordinator.contracting.offer(party, record, terms, previous)
         print(f"contract {statement_id(envelope)} offered to {party}")
 
 

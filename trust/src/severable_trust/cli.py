@@ -23,7 +23,7 @@ from severable_trust.bundle import (
 from severable_trust.canonical import MAX_BYTES
 from severable_trust.cli_files import list_directory, read_file
 from severable_trust.cli_text import composite_report, contract_report, log_report, receipt_report, render, shard_report
-from severable_trust.errors import TrustError
+from severable_trust.errors import LogError, TrustError
 from severable_trust.log_bundle import MAX_LOG_BUNDLE, verify_log_bundle
 
 EXIT_VERIFIED, EXIT_REFUSED, EXIT_USAGE = 0, 1, 2
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     receipt = _command(commands, "receipt", "check a receipt of removal, its log proof included")
     receipt.add_argument("file", type=Path, metavar="FILE", help="the receipt bundle")
+    _add_cosigners(receipt)
     receipt.set_defaults(run=_receipt)
     contract = _command(commands, "contract", "check a contract that both sides signed, and say it in plain sentences")
     contract.add_argument("file", type=Path, metavar="FILE", help="the contract's envelope")
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     shard.set_defaults(run=_shard)
     log = _command(commands, "log", "check a whole log: its checkpoint, every entry and every statement still held")
     log.add_argument("file", type=Path, metavar="FILE", help="the log bundle, of `severable-coordinator log export`")
+    _add_cosigners(log)
     log.set_defaults(run=_log)
     return parser
 
@@ -93,12 +95,26 @@ def _add_roster(command: argparse.ArgumentParser) -> None:
     command.add_argument("--roster", type=Path, required=True, metavar="FILE", help="the coordinator's signed roster")
 
 
+def _add_cosigners(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--cosigners", type=int, default=0, metavar="N", help="refuse it unless so many parties cosigned the checkpoint"
+    )
+
+
+def _require_cosigners(found: int, options: argparse.Namespace) -> None:
+    """How many witnesses are enough is the verifier's own policy."""
+    if found < options.cosigners:
+        raise LogError(f"checkpoint: cosigned by {found} of the {options.cosigners} parties that are asked for")
+
+
 def _trust_root(options: argparse.Namespace) -> TrustRoot:
     return TrustRoot.parse(read_file(options.trust_root, MAX_BYTES))
 
 
 def _receipt(options: argparse.Namespace) -> dict[str, Any]:
-    return receipt_report(verify_receipt(read_file(options.file, MAX_BUNDLE), _trust_root(options)))
+    verified = verify_receipt(read_file(options.file, MAX_BUNDLE), _trust_root(options))
+    _require_cosigners(len(verified.cosigners), options)
+    return receipt_report(verified)
 
 
 def _contract(options: argparse.Namespace) -> dict[str, Any]:
@@ -120,8 +136,9 @@ def _shard(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _log(options: argparse.Namespace) -> dict[str, Any]:
-    root = _trust_root(options)
-    return log_report(verify_log_bundle(read_file(options.file, MAX_LOG_BUNDLE), root))
+    verified = verify_log_bundle(read_file(options.file, MAX_LOG_BUNDLE), _trust_root(options))
+    _require_cosigners(len(verified.cosigners), options)
+    return log_report(verified)
 
 
 if __name__ == "__main__":

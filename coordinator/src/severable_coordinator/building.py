@@ -5,7 +5,7 @@ The first assembly, the assembly for an access group, the rebuild after a remova
 """
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from severable_coordinator.ports import (
     ShardStore,
     Vault,
 )
+from severable_coordinator.shard_sets import ShardSet, bank_file, file_digests, parse_recipe, read_members
 from severable_coordinator.uploads import shard_file
 from severable_diffusion import network
 from severable_diffusion.bank import draw_bank
@@ -36,26 +37,11 @@ from severable_diffusion.router_training import build_router
 from severable_trust import canonical
 from severable_trust.composite import CompositeContent, CompositeManifest, Member
 from severable_trust.contract import Action, require
-from severable_trust.digest import Digest, FileDigest
+from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 
 MANIFEST = "composite.dsse.json"
 Progress = Callable[[str, int, int], None]  # what, done, of how many
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardSet:
-    """The shards that an access group may hold together, by id, with their lambdas."""
-
-    group: str
-    recipe: Digest
-    shards: tuple[ShardRecord, ...]
-    weights: tuple[float, ...]
-
-    @property
-    def compartment(self) -> str:
-        """Name of the vault compartment for what is derived from exactly this set."""
-        return compartment_of(shard.id for shard in self.shards)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +124,7 @@ class Building:
 
     def _may_hold(self, compartment: str, shards: set[str]) -> bool:
         try:
-            return bool(shards & set(_members(self.vault.read(compartment, "members.json"))))
+            return bool(shards & set(read_members(self.vault.read(compartment, "members.json"))))
         except (
             NotFoundError,
             StorageError,
@@ -249,39 +235,3 @@ class Building:
 
     def _recipe(self, digest: Digest) -> Recipe:
         return parse_recipe(self.contracts.recipe(digest).body)
-
-
-def parse_recipe(body: bytes) -> Recipe:
-    """The typed recipe in canonical JSON bytes. MalformedError, RecipeError."""
-    value = canonical.decode(body, "recipe")
-    if not isinstance(value, dict):
-        raise ConflictError("a recipe is a JSON object")
-    return Recipe.from_dict(value)
-
-
-def compartment_of(shards: Iterable[Digest]) -> str:
-    """Name of the vault compartment, with a key of its own, for the router of a set of shards.
-
-    Lambdas play no part in a router, and the recipe is in each shard's id.
-    """
-    return f"set-{Digest.of(canonical.encode([str(shard) for shard in sorted(shards)])).hex[:32]}"
-
-
-def _members(data: bytes) -> list[str]:
-    value = canonical.decode(data, "members.json")
-    return [str(member) for member in value] if isinstance(value, list) else []
-
-
-def bank_file(shard: Digest) -> str:
-    """Where a shard's bank is kept in its party's vault."""
-    return f"banks/{shard.hex}.safetensors"
-
-
-def file_digests(directory: Path) -> Sequence[FileDigest]:
-    """Every file below a directory with its size and SHA-256, by name."""
-    found = []
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        data = path.read_bytes()
-        name = path.relative_to(directory).as_posix()
-        found.append(FileDigest(name=name, size=len(data), digest=Digest.of(data)))
-    return found

@@ -1,7 +1,7 @@
 """The log as one file for an auditor: the bundle of docs/formats/log-bundle.md, of one moment."""
 
 from severable_coordinator.errors import NotFoundError
-from severable_coordinator.ports import Log
+from severable_coordinator.log_port import Log
 from severable_trust.entry import LoggedStatement
 from severable_trust.envelope import Envelope
 from severable_trust.log_bundle import LogBundle

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from severable_coordinator.log_port import Log
 from severable_coordinator.membership import PartyStore
-from severable_coordinator.ports import Clock, Log
+from severable_coordinator.ports import Clock
 from severable_trust.checkpoint import LogProof
 from severable_trust.entry import LogEntry
 from severable_trust.envelope import Envelope

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from severable_coordinator.building import Building, Progress, bank_file
+from severable_coordinator.building import Building, Progress
 from severable_coordinator.errors import ConflictError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
@@ -30,6 +30,7 @@ from severable_coordinator.ports import (
     Vault,
 )
 from severable_coordinator.receipts import erasure_actions, receipt_of
+from severable_coordinator.shard_sets import bank_file
 from severable_trust import canonical
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.digest import Digest

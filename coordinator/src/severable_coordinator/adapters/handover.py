@@ -18,10 +18,10 @@ from typing import BinaryIO
 from severable_coordinator.adapters.handover_out import CLAIM, CONTRACT, RECIPE, ROSTER
 from severable_coordinator.adapters.recipes import record_of
 from severable_coordinator.bootstrap import Coordinator
-from severable_coordinator.building import parse_recipe
 from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError, RefusedError
 from severable_coordinator.membership import PartyRecord
 from severable_coordinator.ports import ContractRecord, RecipeRecord, ShardRecord, ShardState
+from severable_coordinator.shard_sets import parse_recipe
 from severable_coordinator.uploads import CHUNK_BYTES, MAX_SHARD_BYTES, shard_file
 from severable_diffusion.errors import RecipeError
 from severable_trust.agreement import open_agreement

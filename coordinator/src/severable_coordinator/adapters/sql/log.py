@@ -1,15 +1,13 @@
 """Log on SQL: entries, complete subtree hashes, checkpoints, and the bodies that can be erased."""
 
 from collections.abc import Callable, Iterable
-from functools import cache
-from typing import TypeVar
 
-from sqlalchemy import Connection, Integer, LargeBinary, delete, func, insert, select, text
+from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.sql.expression import TextualSelect
 
 from severable_coordinator.adapters.log_mark import LogMark
 from severable_coordinator.adapters.sql.database import Database
+from severable_coordinator.adapters.sql.log_nodes import Nodes, computed, nodes_for
 from severable_coordinator.adapters.sql.tables import body, checkpoint, cosignature, log_entry, log_node
 from severable_coordinator.errors import NotFoundError, StorageError
 from severable_trust import merkle
@@ -87,7 +85,7 @@ class SqlLog:
             if row is None:
                 raise NotFoundError(f"statement {entry.statement} is not in the log")
             size = _best_vouched(connection, row.place) or self._newest(connection)[0].size
-            path = _computed(connection, lambda store: merkle.inclusion_proof(store, row.place, size))
+            path = computed(connection, lambda store: merkle.inclusion_proof(store, row.place, size))
             return LogProof(index=row.place, hashes=path, checkpoint=_cosigned_note(connection, size))
 
     def consistency(self, since: int) -> tuple[str, tuple[bytes, ...]]:
@@ -96,7 +94,7 @@ class SqlLog:
             newest, note = self._newest(connection)
             if not 0 < since < newest.size:
                 return note, ()
-            return note, _computed(connection, lambda store: merkle.consistency_proof(store, since, newest.size))
+            return note, computed(connection, lambda store: merkle.consistency_proof(store, since, newest.size))
 
     def entries(self) -> list[tuple[int, LogEntry, bool]]:
         """See Log."""
@@ -141,7 +139,7 @@ class SqlLog:
         return Checkpoint.parse(note.split("\n\n", maxsplit=1)[0] + "\n"), note
 
     def _sign_tree(self, connection: Connection, size: int) -> None:
-        root = _computed(connection, lambda store: merkle.root(store, size))
+        root = computed(connection, lambda store: merkle.root(store, size))
         note = self._sign(Checkpoint(origin=self._origin, size=size, root=root))
         connection.execute(insert(checkpoint).values(size=size, note=note))
 
@@ -168,8 +166,8 @@ def _known(connection: Connection, statements: list[str]) -> set[str]:
 
 def _insert(connection: Connection, first: int, leaves: list[_Leaf]) -> None:
     """Append leaves that are not in the log yet: the subtrees they complete are computed in memory."""
-    edge = _nodes(connection, lambda store: merkle.root(store, first)) if first else {}
-    grown = _Nodes(edge)
+    edge = nodes_for(connection, lambda store: merkle.root(store, first)) if first else {}
+    grown = Nodes(edge)
     for place, (_, _, entry, _) in enumerate(leaves, first):
         for level, index, value in merkle.completed_nodes(grown, place, merkle.leaf_hash(entry)):
             grown.nodes[level, index] = value
@@ -186,56 +184,6 @@ def _insert(connection: Connection, first: int, leaves: list[_Leaf]) -> None:
     connection.execute(insert(log_entry), entries)
     bodies = [{"statement": statement, "envelope": envelope} for statement, _, _, envelope in leaves]
     connection.execute(upsert(body).on_conflict_do_nothing(), bodies)
-
-
-T = TypeVar("T")
-
-
-class _Nodes(merkle.HashStore):
-    """Hashes of complete subtrees, in memory."""
-
-    def __init__(self, nodes: dict[tuple[int, int], bytes]) -> None:
-        self.nodes = dict(nodes)
-
-    def get(self, level: int, index: int) -> bytes:
-        return self.nodes[level, index]
-
-
-class _Wanted(merkle.HashStore):
-    """Notes which hashes a computation asks for; what it computes meanwhile means nothing."""
-
-    def __init__(self) -> None:
-        self.places: list[tuple[int, int]] = []
-
-    def get(self, level: int, index: int) -> bytes:
-        self.places.append((level, index))
-        return bytes(merkle.HASH_BYTES)
-
-
-def _nodes(connection: Connection, compute: Callable[[merkle.HashStore], object]) -> dict[tuple[int, int], bytes]:
-    """Every hash that a computation will ask for, by one query."""
-    wanted = _Wanted()
-    compute(wanted)
-    if not wanted.places:
-        return {}
-    values = {f"{name}{n}": at for n, place in enumerate(wanted.places) for name, at in zip("lp", place, strict=True)}
-    rows = connection.execute(_lookup(len(wanted.places)), values)
-    return {(row.level, row.place): row.hash for row in rows}
-
-
-@cache
-def _lookup(count: int) -> TextualSelect:
-    """The query for so many hashes: a join, since SQLite does not look a list of pairs up in an index."""
-    wanted = ", ".join(f"(:l{n}, :p{n})" for n in range(count))
-    return text(
-        f"WITH wanted(l, p) AS (VALUES {wanted}) "  # noqa: S608  # numbered parameters, no values
-        "SELECT level, place, hash FROM wanted CROSS JOIN log_node ON level = l AND place = p"
-    ).columns(level=Integer, place=Integer, hash=LargeBinary)
-
-
-def _computed(connection: Connection, compute: Callable[[merkle.HashStore], T]) -> T:
-    """What a computation over the log's hashes comes to."""
-    return compute(_Nodes(_nodes(connection, compute)))
 
 
 def _best_vouched(connection: Connection, place: int) -> int | None:

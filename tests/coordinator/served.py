@@ -9,6 +9,7 @@ import grpc
 import pytest
 from coordinator.federation import ManualClock, World
 
+from severable_coordinator.adapters.call_limits import Limits
 from severable_coordinator.adapters.enrolment_server import EnrolmentService, serve_enrolment
 from severable_coordinator.adapters.exchange_server import ExchangeService, serve_exchange
 from severable_coordinator.adapters.stream_watch import Pace
@@ -28,7 +29,7 @@ def free_address() -> str:
 class Served:
     """A world with its two services listening."""
 
-    def __init__(self, world: World, pace: Pace | None = None) -> None:
+    def __init__(self, world: World, pace: Pace | None = None, limits: Limits | None = None) -> None:
         self.world = world
         self.ca = world.coordinator.authority.certificate
         self.enrolment_address, self.exchange_address = free_address(), free_address()
@@ -44,8 +45,8 @@ class Served:
             pace=pace,
         )
         self.servers = [
-            serve_enrolment(enrolment, self.enrolment_address, lambda: world.coordinator.server, self.ca),
-            serve_exchange(exchange, self.exchange_address, lambda: world.coordinator.server, self.ca),
+            serve_enrolment(enrolment, self.enrolment_address, lambda: world.coordinator.server, self.ca, limits),
+            serve_exchange(exchange, self.exchange_address, lambda: world.coordinator.server, self.ca, limits),
         ]
 
     def stub(self, name: str) -> rpc.ExchangeStub:
@@ -62,12 +63,12 @@ class Served:
 
 
 @contextmanager
-def serving(home: Path, *names: str, pace: Pace | None = None) -> Iterator[Served]:
+def serving(home: Path, *names: str, pace: Pace | None = None, limits: Limits | None = None) -> Iterator[Served]:
     """A world that these parties have joined, with its services listening."""
     world = World(home, clock=ManualClock(utc_now()))  # TLS looks at the real clock
     for name in names:
         world.join(name)
-    made = Served(world, pace)
+    made = Served(world, pace, limits)
     try:
         yield made
     finally:

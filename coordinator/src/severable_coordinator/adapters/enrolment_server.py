@@ -2,6 +2,7 @@
 
 import grpc
 
+from severable_coordinator.adapters.call_limits import Limits
 from severable_coordinator.adapters.grpc_edge import ServerPair, credentials, mapped, start
 from severable_coordinator.enrolment import Enrolment, Waiting
 from severable_coordinator.membership import JoinFacts
@@ -42,7 +43,9 @@ class EnrolmentService(rpc.EnrolmentServicer):
         )
 
 
-def serve_enrolment(service: EnrolmentService, address: str, server: ServerPair, ca: bytes) -> grpc.Server:
+def serve_enrolment(
+    service: EnrolmentService, address: str, server: ServerPair, ca: bytes, limits: Limits | None = None
+) -> grpc.Server:
     """Start the enrolment service (TLS, no client certificate). BusyError when the port is taken."""
     tls = credentials(server, ca, clients=False)
-    return start(lambda grpc_server: rpc.add_EnrolmentServicer_to_server(service, grpc_server), address, tls)
+    return start(lambda grpc_server: rpc.add_EnrolmentServicer_to_server(service, grpc_server), address, tls, limits)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import grpc
 
 from severable_coordinator.adapters.authority import party_of
+from severable_coordinator.adapters.call_limits import Limits
 from severable_coordinator.adapters.grpc_edge import ServerPair, credentials, mapped, start
 from severable_coordinator.adapters.stream_watch import Pace, StreamWatch
 from severable_coordinator.admission import Admission
@@ -140,8 +141,9 @@ class ExchangeService(rpc.ExchangeServicer):
         return pb.FinishUploadReply(admitted=verdict.admitted, shard=str(verdict.shard), reason=verdict.reason)
 
     def _mine(self, upload_id: str, context: grpc.ServicerContext) -> UploadRecord:
+        party = self._caller(context)  # before anything is looked up: a revoked party learns nothing
         upload = self._admission.uploads.upload(upload_id)
-        if upload.party != self._caller(context):
+        if upload.party != party:
             raise RefusedError("this upload is not yours")
         return upload
 
@@ -159,7 +161,9 @@ class ExchangeService(rpc.ExchangeServicer):
         return party
 
 
-def serve_exchange(service: ExchangeService, address: str, server: ServerPair, ca: bytes) -> grpc.Server:
+def serve_exchange(
+    service: ExchangeService, address: str, server: ServerPair, ca: bytes, limits: Limits | None = None
+) -> grpc.Server:
     """Start the exchange service (mutual TLS, certificates of `ca` alone). BusyError when the port is taken."""
     tls = credentials(server, ca, clients=True)
-    return start(lambda grpc_server: rpc.add_ExchangeServicer_to_server(service, grpc_server), address, tls)
+    return start(lambda grpc_server: rpc.add_ExchangeServicer_to_server(service, grpc_server), address, tls, limits)

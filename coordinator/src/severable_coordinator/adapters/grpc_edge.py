@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import grpc
 
 from severable_coordinator.adapters.authority import KeyPair
+from severable_coordinator.adapters.call_limits import CallLimits, Limits
 from severable_coordinator.errors import (
     BusyError,
     ConflictError,
@@ -33,8 +34,9 @@ _OPTIONS = [
     ("grpc.max_metadata_size", 16 << 10),
     ("grpc.so_reuseport", 0),
     ("grpc.max_connection_age_ms", 3_600_000),  # a live connection must not outlast a certificate
+    ("grpc.max_connection_age_grace_ms", 600_000),  # nor a call on it; an upload goes on over the next one
 ]
-_THREADS = 16
+_THREADS = 32
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -73,9 +75,19 @@ def credentials(server: ServerPair, ca: bytes, *, clients: bool) -> grpc.ServerC
     return grpc.dynamic_ssl_server_credentials(configuration(), configuration, clients)
 
 
-def start(add: Callable[[grpc.Server], None], address: str, credentials: grpc.ServerCredentials) -> grpc.Server:
+def start(
+    add: Callable[[grpc.Server], None],
+    address: str,
+    credentials: grpc.ServerCredentials,
+    limits: Limits | None = None,
+) -> grpc.Server:
     """Start a server with what `add` puts into it. BusyError when the port is taken."""
-    server = grpc.server(ThreadPoolExecutor(_THREADS), options=_OPTIONS, maximum_concurrent_rpcs=_THREADS * 4)
+    server = grpc.server(
+        ThreadPoolExecutor(_THREADS),
+        interceptors=[CallLimits(limits or Limits())],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=_THREADS * 4,
+    )
     add(server)
     try:
         server.add_secure_port(address, credentials)

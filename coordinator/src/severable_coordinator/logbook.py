@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from severable_coordinator.errors import StorageError
 from severable_coordinator.log_port import Log
 from severable_coordinator.membership import PartyStore
 from severable_coordinator.ports import Clock
@@ -85,9 +86,12 @@ class Logbook:
             self.issue_roster()
 
     def roster(self) -> Proven[Roster]:
-        """The newest roster, verified."""
+        """The newest roster, verified. StorageError: another one, perhaps an older one, was put in its place."""
         newest = self.log.statements(Kind.ROSTER)[-1]
-        return open_statement(self.log.body(newest), Roster, [self.key])
+        proven = open_statement(self.log.body(newest), Roster, [self.key])
+        if proven.id != newest:
+            raise StorageError(f"the body kept for roster {newest} is not the one logged; restore the database")
+        return proven
 
 
 def entry_of(kind: Kind, envelope: Envelope) -> LogEntry:

@@ -17,6 +17,7 @@ from severable_coordinator.adapters.settings import read_config
 from severable_coordinator.adapters.signing import read_signer
 from severable_coordinator.adapters.sql.log import SqlLog
 from severable_coordinator.adapters.sql.shards import SqlUploadStore
+from severable_coordinator.adapters.steady_clock import SteadyClock
 from severable_coordinator.admission import Admission
 from severable_coordinator.config import Layout
 from severable_coordinator.contracting import Contracting
@@ -26,7 +27,7 @@ from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import RecipeRecord, ShardRecord
 from severable_coordinator.requests import Requests
 from severable_coordinator.standing import Standing
-from severable_coordinator.stores import Stores
+from severable_coordinator.stores import Stores, utc_now
 from severable_coordinator.training import Training
 from severable_trust.checkpoint import Checkpoint
 from severable_trust.contract import Action
@@ -205,7 +206,7 @@ class Coordinator(Stores):
 def open_home(home: Path) -> Coordinator:
     """The coordinator of a home directory. ConfigError when it is none."""
     layout = Layout(home.resolve())
-    return Coordinator(layout, read_config(layout.config))
+    return Coordinator(layout, read_config(layout.config), SteadyClock(layout.clock_mark, utc_now))
 
 
 def task_store(home: Path) -> TaskStore:

@@ -112,6 +112,11 @@ class Layout:
         return self.keys / "log.mark"
 
     @property
+    def clock_mark(self) -> Path:
+        """The latest time that was told, beside the keys: an earlier one brings no ended term to life."""
+        return self.keys / "clock.mark"
+
+    @property
     def roster_lock(self) -> Path:
         """Held while a roster is issued."""
         return self.home / "roster.lock"

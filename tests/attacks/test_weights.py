@@ -14,14 +14,20 @@ from pathlib import Path
 import pytest
 import torch
 from coordinator.federation import World, recipe, shard_files
+from trust.samples import Federation, Keys, make_claim, prove
 
 from severable_coordinator.adapters.recipes import read_recipe
-from severable_coordinator.errors import ConfigError
+from severable_coordinator.errors import ConfigError, RefusedError
 from severable_diffusion import network
 from severable_diffusion.errors import RecipeError
+from severable_trust.errors import AdmissionError
+from severable_trust.verifier import admit
 
 Files = dict[str, bytes]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+EMPTY: dict[str, object] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 
 
 @pytest.fixture
@@ -106,16 +112,32 @@ def test_a_header_with_one_tensor_named_twice_is_refused(world: World) -> None:
     assert "twice" in refused(world, with_weights(framed(b"{" + first + b"," + header[1:], data[8 + size :])))
 
 
-def test_four_hundred_thousand_empty_tensors_are_refused_in_no_time(world: World) -> None:
-    names = {f"t{number}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for number in range(400_000)}
+@pytest.mark.parametrize(("count", "reason"), [(400_000, "longer than a megabyte"), (15_000, "is missing")])
+def test_four_hundred_thousand_empty_tensors_are_refused_in_no_time(count: int, reason: str) -> None:
+    """By the verifier itself, as a handover reaches it; so many as a header can name are no trouble either."""
+    federation = Federation.build(Keys.generate())
+    names = {f"t{number}": EMPTY for number in range(count)}
+    weights = framed(json.dumps(names).encode(), b"")
+    files = {"config.json": federation.policy().config, "manifest.json": b"{}", WEIGHTS: weights}
+    claim = prove(make_claim(federation.contract.id, files), federation.keys.alice)
     begun = time.monotonic()
-    reason = refused(world, with_weights(framed(json.dumps(names).encode(), b"")))
-    assert "longer than a megabyte" in reason
+    with pytest.raises(AdmissionError, match=reason):
+        admit(
+            claim.envelope.to_bytes(),
+            {name: io.BytesIO(data) for name, data in files.items()},
+            replace(federation.policy(), max_bytes=1 << 30),
+        )
     assert time.monotonic() - begun < 5
 
 
+def test_four_hundred_thousand_empty_tensors_are_too_large_a_claim_for_a_small_recipe(world: World) -> None:
+    names = {f"t{number}": EMPTY for number in range(400_000)}
+    files = with_weights(framed(json.dumps(names).encode(), b""))
+    with pytest.raises(RefusedError, match="bytes by its claim, a shard of this recipe at most"):
+        world.coordinator.admission.open("archive", world.claim("archive", files).to_bytes())
+
+
 Header = dict[str, dict[str, object]]
-EMPTY: dict[str, object] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
 
 
 def a_path_as_a_name(header: Header) -> None:
@@ -197,4 +219,16 @@ def test_a_recipe_beyond_the_bounds_names_the_field_and_the_file(tmp_path: Path)
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps(value))
     with pytest.raises(ConfigError, match=r"recipe\.json.*block_out_channels"):
+        read_recipe(path)
+
+
+def test_a_recipe_file_of_a_giant_network_names_the_file(tmp_path: Path) -> None:
+    """Within every field's bounds, and still two thousand million parameters."""
+    value = recipe().to_dict()
+    value["image"]["size"] = 32
+    blocks = {"down_block_types": ["AttnDownBlock2D"] * 6, "up_block_types": ["AttnUpBlock2D"] * 6}
+    value["architecture"] |= {"block_out_channels": [1024] * 6, "layers_per_block": 4, **blocks}
+    path = tmp_path / "giant.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(ConfigError, match=r"giant\.json: recipe field architecture"):
         read_recipe(path)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
+from severable_coordinator.allowance import require_fitting, require_large_chunks
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, Task
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError, StorageError
@@ -71,6 +72,7 @@ class Admission:
             raise RefusedError("the task that this shard answers was given to another party")
         if sum(file.size for file in claim.value.files) > MAX_SHARD_BYTES:
             raise RefusedError(f"the shard is larger than {MAX_SHARD_BYTES} bytes")
+        require_fitting(claim.value.files, self.contracts.recipe(Digest.parse(status.task.recipe)))
         self._refuse_a_tombstone(claim.id)
         try:
             return self.uploads.upload(claim.id.hex)
@@ -99,7 +101,9 @@ class Admission:
             raise RefusedError(f"{name[:80]!r} is not a file of this claim")
         if not data or len(data) > CHUNK_BYTES:
             raise RefusedError(f"{name}: a chunk has 1 to {CHUNK_BYTES} bytes, this one {len(data)}")
-        held = sum(size for _, size in self._pieces(upload, name))
+        pieces = self._pieces(upload, name)
+        held = sum(size for _, size in pieces)
+        require_large_chunks(name, len(pieces), held)
         if offset != held:
             raise RefusedError(f"{name}: chunk at {offset}, but {held} bytes are held; open the upload again")
         if held + len(data) > file.size:

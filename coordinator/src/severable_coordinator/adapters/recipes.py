@@ -23,10 +23,9 @@ def read_recipe(path: Path) -> RecipeRecord:
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: a recipe is a JSON object")
     try:
-        recipe = Recipe.from_dict(value)
+        return record_of(Recipe.from_dict(value))
     except RecipeError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return record_of(recipe)
 
 
 def record_of(recipe: Recipe) -> RecipeRecord:

@@ -202,7 +202,13 @@ def _bound(party: str, name: str) -> bytes:
 def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    except (OSError, tink.TinkError) as error:
+        if _is_full(error):
             raise StorageError(f"{path}: no space left on the disk; free some and try again") from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a write failed for want of space; tink passes the system's error on as text alone."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(f"[Errno {number}]" in str(error) for number in full)

@@ -1,13 +1,13 @@
 """The machine's clock, held to the times that were used before: set back, it would bring ended terms to life again."""
 
-import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from severable_coordinator.errors import ConfigError
+from severable_coordinator.adapters.vault import write_private
+from severable_coordinator.errors import ConfigError, StorageError
 from severable_trust.errors import MalformedError
 from severable_trust.instant import format_instant, parse_instant
 
@@ -47,10 +47,8 @@ class SteadyClock:
         before = self._read()
         if before is not None and before >= now:
             return before
-        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        with suppress(OSError):  # a full disk must not stop the clock
-            partial.write_text(format_instant(now) + "\n", encoding="ascii")
-            partial.replace(self._path)
+        with suppress(OSError, StorageError):  # neither a full disk nor another process that keeps it, too, stops it
+            write_private(self._path, format_instant(now).encode() + b"\n")
         return now
 
     def _read(self) -> datetime | None:

@@ -80,11 +80,12 @@ class SqlLog:
     def prove(self, entry: LogEntry) -> LogProof:
         """See Log."""
         with self._database.read() as connection:
-            query = select(log_entry.c.place).where(log_entry.c.statement == str(entry.statement))
+            newest = select(func.max(checkpoint.c.size)).scalar_subquery().label("newest")
+            query = select(log_entry.c.place, newest).where(log_entry.c.statement == str(entry.statement))
             row = connection.execute(query).one_or_none()
             if row is None:
                 raise NotFoundError(f"statement {entry.statement} is not in the log")
-            size = _best_vouched(connection, row.place) or self._newest(connection)[0].size
+            size = _best_vouched(connection, row.place) or row.newest
             path = computed(connection, lambda store: merkle.inclusion_proof(store, row.place, size))
             return LogProof(index=row.place, hashes=path, checkpoint=_cosigned_note(connection, size))
 

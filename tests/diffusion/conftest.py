@@ -10,7 +10,7 @@ from diffusion.recipes import tiny
 from hypothesis import settings
 
 from severable_diffusion import network
-from severable_diffusion.bank import draw_bank
+from severable_diffusion.bank import Bank, draw_bank
 from severable_diffusion.composite_directory import write_composite
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.router import JointRouter
@@ -27,7 +27,7 @@ IDS = ("sha256:aa", "sha256:bb", "sha256:cc")
 class TinyFederation:
     recipe: Recipe
     shards: dict[str, bytes]
-    banks: dict[str, torch.Tensor]
+    banks: dict[str, Bank]
     lambdas: dict[str, float]
     router: JointRouter
 

@@ -9,6 +9,7 @@ from diffusion.conftest import IDS, TinyFederation
 from diffusion.recipes import tiny
 
 from severable_diffusion import network
+from severable_diffusion.bank import Bank
 from severable_diffusion.composite_directory import write_composite
 from severable_diffusion.composition import DISPATCHES, TopK
 from severable_diffusion.errors import CompositeError, ShardError
@@ -152,7 +153,10 @@ def test_pillow_images_and_a_plain_tuple_can_be_had(pipeline: CompositePipeline)
 def test_a_flow_composite_runs_as_well(images_NCHW: torch.Tensor, tmp_path: Path) -> None:
     recipe = tiny(parametrization="flow", process={"schedule": "flow"}, sampler={"scheduler": "euler"})
     shards = {shard_id: network.dump(network.build_seeded(recipe, 0).state_dict()) for shard_id in IDS[:2]}
-    banks = {shard_id: images_NCHW[:16] * (place - 0.5) for place, shard_id in enumerate(shards)}
+    banks = {
+        shard_id: Bank.from_images(images_NCHW[:16] * (place - 0.5), recipe, seed_material=shard_id)
+        for place, shard_id in enumerate(shards)
+    }
     lambdas = dict.fromkeys(shards, 1.0)
     write_composite(tmp_path / "flow", recipe, shards, lambdas, build_router(banks, recipe))
     assert bool(pixels(sample(load(tmp_path / "flow"))).isfinite().all())

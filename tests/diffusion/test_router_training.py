@@ -12,6 +12,7 @@ from diffusion.conftest import IDS, TinyFederation
 from diffusion.gaussians import SIZE, as_images, as_points, posterior, three_shards
 from diffusion.recipes import tiny
 
+from severable_diffusion.bank import Bank
 from severable_diffusion.calibration import expected_calibration_error, fit_log_temperature
 from severable_diffusion.composite_directory import load_router, router_bytes, router_config
 from severable_diffusion.errors import CompositeError
@@ -23,29 +24,31 @@ BUILD_ELSEWHERE = """
 import hashlib, sys, torch
 from pathlib import Path
 from safetensors.torch import load_file
+from severable_diffusion.bank import Bank
 from severable_diffusion.composite_directory import router_bytes
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.router_training import build_router
 import json
 torch.set_num_threads(2)  # build_router must not depend on what the process was set to
 torch.manual_seed(12345)
-banks = load_file(sys.argv[1])
+banks = {path.stem: Bank.from_tensors(load_file(path)) for path in Path(sys.argv[1]).glob("*.safetensors")}
 recipe = Recipe.from_dict(json.loads(Path(sys.argv[2]).read_text()))
 print(hashlib.sha256(router_bytes(build_router(banks, recipe))).hexdigest())
 """
 
 
-def digest(banks: Mapping[str, torch.Tensor], federation: TinyFederation) -> str:
+def digest(banks: Mapping[str, Bank], federation: TinyFederation) -> str:
     return hashlib.sha256(router_bytes(build_router(banks, federation.recipe))).hexdigest()
 
 
 def test_the_build_gives_the_same_bytes_in_a_new_process(federation: TinyFederation, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
-    save_file(dict(federation.banks), tmp_path / "banks.safetensors")
+    for shard_id, bank in federation.banks.items():
+        save_file(bank.tensors(), tmp_path / f"{shard_id}.safetensors")
     (tmp_path / "recipe.json").write_text(json.dumps(federation.recipe.to_dict()))
     done = subprocess.run(
-        [sys.executable, "-P", "-c", BUILD_ELSEWHERE, tmp_path / "banks.safetensors", tmp_path / "recipe.json"],
+        [sys.executable, "-P", "-c", BUILD_ELSEWHERE, tmp_path, tmp_path / "recipe.json"],
         env=os.environ | {"PYTHONHASHSEED": "7"},
         capture_output=True,
         text=True,
@@ -64,12 +67,17 @@ def test_a_router_rebuilt_without_a_shard_is_the_one_of_a_federation_that_never_
     had_three = dict(federation.banks)
     digest(had_three, federation)
     del had_three[IDS[1]]
-    never_had_it = {IDS[2]: federation.banks[IDS[2]].clone(), IDS[0]: federation.banks[IDS[0]].clone()}
+    never_had_it = {
+        IDS[2]: Bank.from_tensors(federation.banks[IDS[2]].tensors()),
+        IDS[0]: Bank.from_tensors(federation.banks[IDS[0]].tensors()),
+    }
     assert digest(had_three, federation) == digest(never_had_it, federation)
 
 
 def test_another_bank_or_id_gives_another_router(federation: TinyFederation) -> None:
-    changed = federation.banks | {IDS[0]: federation.banks[IDS[0]].flip(0)}
+    changed = federation.banks | {
+        IDS[0]: federation.banks[IDS[0]].rows(torch.arange(federation.recipe.bank.images).flip(0))
+    }
     renamed = {shard_id + "0": bank for shard_id, bank in federation.banks.items()}
     assert len({digest(banks, federation) for banks in (federation.banks, changed, renamed)}) == 3
 
@@ -85,7 +93,7 @@ def test_a_kept_router_is_loaded_with_the_same_bytes(federation: TinyFederation)
 
 def test_banks_that_do_not_fit_the_recipe_are_refused(federation: TinyFederation) -> None:
     with pytest.raises(CompositeError, match="bank of shard sha256:aa"):
-        build_router(federation.banks | {IDS[0]: federation.banks[IDS[0]][:3]}, federation.recipe)
+        build_router(federation.banks | {IDS[0]: federation.banks[IDS[0]].rows(slice(3))}, federation.recipe)
     with pytest.raises(CompositeError, match="at least one"):
         build_router({}, federation.recipe)
 
@@ -100,7 +108,8 @@ def test_one_shard_alone_gets_all_the_weight(federation: TinyFederation) -> None
 def trained() -> JointRouter:
     """A router trained on banks of the Gaussian mixtures, whose posterior is known."""
     source = torch.Generator().manual_seed(1)
-    banks = {str(k): as_images(mixture.draw(2000, source)).float() for k, mixture in enumerate(three_shards())}
+    drawn = [as_images(mixture.draw(2000, source)).float() for mixture in three_shards()]
+    banks = {str(k): Bank.from_images(x_NCHW, RECIPE, seed_material=str(k)) for k, x_NCHW in enumerate(drawn)}
     return build_router(banks, RECIPE)
 
 

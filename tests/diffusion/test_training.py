@@ -1,10 +1,16 @@
+import math
+
 import pytest
 import torch
 from diffusion.recipes import tiny
 
 from severable_diffusion import network
-from severable_diffusion.bank import draw_bank
+from severable_diffusion.bank import Bank, draw_bank
+from severable_diffusion.errors import CompositeError
+from severable_diffusion.parametrization import Parametrization
 from severable_diffusion.recipe import Recipe
+from severable_diffusion.sampler import scheduler_for, set_steps, step
+from severable_diffusion.schedule import NoiseSchedule
 from severable_diffusion.training import Trainer, TrainingProgress, planned_steps, rate_factor, train
 
 
@@ -54,10 +60,34 @@ def test_the_learning_rate_warms_up_and_decays_to_zero() -> None:
 def test_a_bank_depends_on_its_shard_alone(recipe: Recipe, images_NCHW: torch.Tensor) -> None:
     net = network.load(recipe, network.dump(train(recipe, images_NCHW, seed=0).state_dict))
     told: list[tuple[int, int]] = []
-    bank_NCHW = draw_bank(net, recipe, seed_material="sha256:aa", on_progress=lambda n, of: told.append((n, of)))
+    bank = draw_bank(net, recipe, seed_material="sha256:aa", on_progress=lambda n, of: told.append((n, of)))
     torch.manual_seed(99)  # the global state has no say
-    assert torch.equal(bank_NCHW, draw_bank(net, recipe, seed_material="sha256:aa"))
-    assert not torch.equal(bank_NCHW, draw_bank(net, recipe, seed_material="sha256:bb"))
-    assert bank_NCHW.shape == (16, 1, 8, 8)
-    assert bank_NCHW.abs().max() <= 1.0
+    assert draw_bank(net, recipe, seed_material="sha256:aa").content() == bank.content()
+    assert draw_bank(net, recipe, seed_material="sha256:bb").content() != bank.content()
+    assert bank.x_NCHW.shape == bank.state_NCHW.shape == (16, 1, 8, 8)
+    assert bank.x_NCHW.abs().max() <= 1.0
     assert told == [(16, 16)]
+
+
+def test_a_bank_keeps_states_of_the_trajectories_that_ended_in_its_images(
+    recipe: Recipe, images_NCHW: torch.Tensor
+) -> None:
+    net = network.load(recipe, network.dump(train(recipe, images_NCHW, seed=0).state_dict))
+    bank = draw_bank(net, recipe, seed_material="sha256:aa")
+    schedule, scheduler = NoiseSchedule.of(recipe.process), scheduler_for(recipe)
+    times = set_steps(scheduler, recipe.bank.steps)
+    assert set(bank.time_N.tolist()) <= set(times)
+    assert bool((schedule.log_snr_T[bank.time_N] >= -2.0 * math.log(recipe.router.noise_high)).all())
+    for x_1CHW, state_1CHW, time in zip(bank.x_NCHW.split(1), bank.state_NCHW.split(1), bank.time_N, strict=True):
+        moved_1CHW = state_1CHW
+        for index in range(times.index(int(time)), len(times)):
+            with torch.no_grad():
+                said_1CHW = net(moved_1CHW, times[index], return_dict=False)[0]
+            source = Parametrization(recipe.parametrization)
+            moved_1CHW = step(scheduler, said_1CHW, index, moved_1CHW, source=source, schedule=schedule)
+        assert torch.allclose(moved_1CHW.clamp(-1.0, 1.0), x_1CHW, atol=1e-4)
+
+
+def test_a_kept_bank_with_other_tensors_is_refused(images_NCHW: torch.Tensor) -> None:
+    with pytest.raises(CompositeError, match="draw it again"):
+        Bank.from_tensors({"x_NCHW": images_NCHW})

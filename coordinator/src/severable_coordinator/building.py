@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
@@ -28,7 +27,7 @@ from severable_coordinator.ports import (
 from severable_coordinator.shard_sets import ShardSet, bank_file, file_digests, parse_recipe, read_members
 from severable_coordinator.uploads import shard_file
 from severable_diffusion import network
-from severable_diffusion.bank import draw_bank
+from severable_diffusion.bank import Bank, draw_bank
 from severable_diffusion.composite_directory import load_router, router_bytes, router_config, write_composite
 from severable_diffusion.environment import describe
 from severable_diffusion.recipe import Recipe
@@ -84,22 +83,22 @@ class Building:
             weights=tuple(weight for _, weight in chosen),
         )
 
-    def bank(self, shard: ShardRecord, recipe: Recipe, progress: Progress) -> torch.Tensor:
-        """The synthetic bank x_NCHW of a shard: drawn once, then kept encrypted beside the shard."""
+    def bank(self, shard: ShardRecord, recipe: Recipe, progress: Progress) -> Bank:
+        """The synthetic bank of a shard: drawn once, then kept encrypted beside the shard."""
         name = bank_file(shard.id)
         try:
-            return load_tensors(self.vault.read(shard.party, name))["x_NCHW"]
+            return Bank.from_tensors(load_tensors(self.vault.read(shard.party, name)))
         except NotFoundError:
             data = self.vault.read(shard.party, shard_file(shard.id, "model.safetensors"))
             said = f"bank of {shard.party}"
-            x_NCHW = draw_bank(
+            bank = draw_bank(
                 network.load(recipe, data),
                 recipe,
                 seed_material=str(shard.id),
                 on_progress=lambda done, total: progress(said, done, total),
             )
-            self.vault.write(shard.party, name, iter([save_tensors({"x_NCHW": x_NCHW.contiguous()})]))
-            return x_NCHW
+            self.vault.write(shard.party, name, iter([save_tensors(bank.tensors())]))
+            return bank
 
     def router(self, members: ShardSet, progress: Progress) -> JointRouter:
         """The joint router of a set: built deterministically from the banks, then kept under the set's own key."""

@@ -160,6 +160,10 @@ class RouterRecipe:
         noise_high: high end of the band; above it the posterior is the prior.
         band_share: share of the training samples drawn log-uniformly from the band; the rest is uniform in time.
         bins: number of noise levels that get their own temperature.
+        trajectory_share: share of the training samples that are states of the shards' own reverse trajectories, which
+            lie where the sampler will ask, instead of noised images.
+        patch: side of the squares of pixels that the router folds into channels before its first layer; 2 makes it
+            about four times cheaper, and the band of noise where it decides has little finer detail.
     """
 
     channels: int = strict.whole(4, 512)
@@ -171,6 +175,8 @@ class RouterRecipe:
     noise_high: float = strict.real(0.1, 1000.0, 20.0)
     band_share: float = strict.real(0.0, 1.0, 0.8)
     bins: int = strict.whole(2, 64, 8)
+    trajectory_share: float = strict.real(0.0, 1.0, 0.2)
+    patch: int = strict.whole(1, 8, 1)
 
     def __post_init__(self) -> None:
         """Check the bounds and that the band is one."""
@@ -220,6 +226,8 @@ class Recipe:
         strict.check(self)
         if not (1 <= len(self.name) <= 80 and self.name.isprintable()):
             raise RecipeError("name", "must be 1 to 80 printable characters")
+        if self.image.size % self.router.patch:
+            raise RecipeError("router.patch", f"is {self.router.patch}; must divide image.size ({self.image.size})")
         halvings = 2 ** (len(self.architecture.block_out_channels) - 1)
         if self.image.size % halvings:
             raise RecipeError(

@@ -105,6 +105,8 @@ class JointRouter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers s
         bins: number of noise levels with a temperature of their own, evenly spread over log-SNR.
         log_snr_low: centre of the noisiest bin; below it the posterior is the prior and the logits are 0.
         log_snr_high: centre of the cleanest bin.
+        patch: side of the squares of pixels folded into channels before the first layer.
+        labels: number of class labels; 0 if it knows no conditions. Label `labels` stands for "no label".
     """
 
     config_name = "config.json"
@@ -120,12 +122,16 @@ class JointRouter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers s
         bins: int = 8,
         log_snr_low: float = -6.0,  # noqa: ARG002  # kept by register_to_config, read from self.config
         log_snr_high: float = 2.4,  # noqa: ARG002  # as above
+        patch: int = 1,
+        labels: int = 0,
     ) -> None:
         super().__init__()
         embedding = 2 * channels
         self.embed = nn.Sequential(nn.Linear(2 * FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.stem = nn.Conv2d(in_channels, channels, 3, padding=1)
-        blocks, size, width = [_Block(channels, channels, embedding, 1)], sample_size, channels
+        self.label_embed = nn.Embedding(labels + 1, embedding) if labels else None
+        self.fold = nn.PixelUnshuffle(patch)
+        self.stem = nn.Conv2d(in_channels * patch**2, channels, 3, padding=1)
+        blocks, size, width = [_Block(channels, channels, embedding, 1)], sample_size // patch, channels
         while size > 4:
             blocks += [_Block(width, 2 * channels, embedding, 2), _Block(2 * channels, 2 * channels, embedding, 1)]
             size, width = -(-size // 2), 2 * channels
@@ -134,10 +140,15 @@ class JointRouter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers s
         self.head = nn.Linear(width * size * size, len(shard_ids))
         self.register_buffer("log_temperature", torch.zeros(bins))
 
-    def forward(self, x_t_NCHW: torch.Tensor, log_snr_N: torch.Tensor) -> torch.Tensor:
-        """Return logits l_NK before calibration."""
+    def forward(
+        self, x_t_NCHW: torch.Tensor, log_snr_N: torch.Tensor, label_N: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return logits l_NK before calibration; without labels, those of "no label"."""
         e_NE = self.embed(_noise_features(log_snr_N).to(x_t_NCHW.dtype))
-        h_NCHW = self.stem(x_t_NCHW)
+        if self.label_embed is not None:
+            known_N = torch.full_like(log_snr_N, self.config.labels, dtype=torch.int64) if label_N is None else label_N
+            e_NE = e_NE + self.label_embed(known_N)
+        h_NCHW = self.stem(self.fold(x_t_NCHW))
         for block in self.blocks:
             h_NCHW = block(h_NCHW, e_NE)
         h_NCHW = nn.functional.silu(self.norm(h_NCHW))
@@ -150,12 +161,12 @@ class JointRouter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers s
         """Return calibrated prior-free logits l_NK.
 
         Raises:
-            CompositeError: if a condition is given: this router was trained without any.
+            CompositeError: if a condition is given, and this router was trained without any.
         """
-        if condition is not None:
+        if condition is not None and self.label_embed is None:
             raise CompositeError("this composite's router knows no conditions; call it without one")
         temperature_N1 = self.temperature(log_snr_N)[:, None]
-        raw_NK: torch.Tensor = self(x_t_NCHW, log_snr_N)
+        raw_NK: torch.Tensor = self(x_t_NCHW, log_snr_N, condition)
         # Noisier than the band, the state says nothing: what the network makes of it would only tilt the lambdas.
         known_N1 = (log_snr_N >= self.config.log_snr_low)[:, None]
         return (raw_NK / temperature_N1.to(raw_NK.dtype)).masked_fill(~known_N1, 0.0)

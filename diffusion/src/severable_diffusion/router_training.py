@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from severable_diffusion.bank import Bank
 from severable_diffusion.calibration import fit_log_temperature
 from severable_diffusion.environment import generator, repeatable, seed_from
 from severable_diffusion.errors import CompositeError
@@ -24,19 +25,19 @@ if TYPE_CHECKING:
 
     from severable_diffusion.recipe import Recipe, RouterRecipe
 
-PURPOSE = b"severable router v1"
+PURPOSE = b"severable router v2"
 CALIBRATION_DRAWS = 4
 
 
 def build_router(
-    banks: Mapping[str, torch.Tensor],
+    banks: Mapping[str, Bank],
     recipe: Recipe,
     on_progress: Callable[[TrainingProgress], None] | None = None,
 ) -> JointRouter:
     """Return a calibrated router over the banks' shards, in eval mode, without gradients.
 
     Args:
-        banks: each shard's bank by shard id, float32 (N, C, H, W) in [-1, 1]; the mapping's order is irrelevant.
+        banks: each shard's bank by shard id; the mapping's order is irrelevant.
         recipe: what the shards share.
         on_progress: called after every optimizer step.
 
@@ -47,11 +48,11 @@ def build_router(
         raise CompositeError("a router needs the bank of at least one shard")
     ids = sorted(banks)
     ordered = [_checked(shard, banks[shard], recipe) for shard in ids]
-    parts = [part for shard, bank in zip(ids, ordered, strict=True) for part in (shard.encode(), _content(bank))]
+    parts = [part for shard, bank in zip(ids, ordered, strict=True) for part in (shard.encode(), *bank.content())]
     seed = seed_from(PURPOSE, recipe.to_bytes(), *parts)
-    kept = [math.ceil(len(bank) * (1.0 - recipe.bank.held_out)) for bank in ordered]
+    kept = math.ceil(recipe.bank.images * (1.0 - recipe.bank.held_out))
     with repeatable():
-        training = _RouterTraining(ids, [bank[:n] for bank, n in zip(ordered, kept, strict=True)], recipe, seed)
+        training = _RouterTraining(ids, [bank.rows(slice(kept)) for bank in ordered], recipe, seed)
         steps = recipe.router.steps if len(ids) > 1 else 0  # one shard: nothing to tell apart
         for _ in range(steps):
             progress = training.advance()
@@ -59,20 +60,17 @@ def build_router(
                 on_progress(progress)
         router = training.averaged()
         if steps:
-            _calibrate(router, [bank[n:] for bank, n in zip(ordered, kept, strict=True)], recipe, training.noise)
+            _calibrate(router, [bank.rows(slice(kept, None)) for bank in ordered], recipe, training.noise)
     return router
 
 
-def _checked(shard: str, bank_NCHW: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+def _checked(shard: str, bank: Bank, recipe: Recipe) -> Bank:
     wanted = (recipe.bank.images, recipe.image.channels, recipe.image.size, recipe.image.size)
-    if tuple(bank_NCHW.shape) != wanted or bank_NCHW.dtype is not torch.float32:
-        found = f"{bank_NCHW.dtype} {tuple(bank_NCHW.shape)}"
-        raise CompositeError(f"bank of shard {shard} is {found}; the recipe wants float32 {wanted}, draw it again")
-    return bank_NCHW.detach().to("cpu").contiguous()
-
-
-def _content(bank_NCHW: torch.Tensor) -> bytes:
-    return bank_NCHW.numpy().tobytes()
+    for found_NCHW in (bank.x_NCHW, bank.state_NCHW):
+        if tuple(found_NCHW.shape) != wanted or found_NCHW.dtype is not torch.float32:
+            found = f"{found_NCHW.dtype} {tuple(found_NCHW.shape)}"
+            raise CompositeError(f"bank of shard {shard} is {found}; the recipe wants float32 {wanted}, draw it again")
+    return Bank.from_tensors({name: tensor.detach().to("cpu").contiguous() for name, tensor in bank.tensors().items()})
 
 
 def log_snr_band(plan: RouterRecipe) -> tuple[float, float]:
@@ -83,7 +81,7 @@ def log_snr_band(plan: RouterRecipe) -> tuple[float, float]:
 class _RouterTraining:
     """One router's training, a step at a time."""
 
-    def __init__(self, ids: Sequence[str], banks: Sequence[torch.Tensor], recipe: Recipe, seed: int) -> None:
+    def __init__(self, ids: Sequence[str], banks: Sequence[Bank], recipe: Recipe, seed: int) -> None:
         self.plan, self.banks = recipe.router, banks
         self.schedule = NoiseSchedule.of(recipe.process)
         self.noise = generator(seed)
@@ -98,6 +96,7 @@ class _RouterTraining:
                 bins=self.plan.bins,
                 log_snr_low=low,
                 log_snr_high=high,
+                patch=self.plan.patch,
             )
         self.router.train()
         self.ema = {name: tensor.detach().clone() for name, tensor in self.router.state_dict().items()}
@@ -115,14 +114,22 @@ class _RouterTraining:
         return torch.where(in_band_N, band_N, any_N)
 
     def _batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Equally many samples of each shard: noised images, and states of its own trajectories."""
         size = self.plan.batch
-        picks = [bank[torch.randint(len(bank), (size,), generator=self.noise)] for bank in self.banks]
-        x0_NCHW = torch.cat(picks)
-        label_N = torch.arange(len(picks)).repeat_interleave(size)
+        of_states = round(size * self.plan.trajectory_share)
         # The same times for every shard: the noise level alone must say nothing about the label.
-        t_N = self._times(size).repeat(len(picks))
-        eps_NCHW = torch.randn(x0_NCHW.shape, generator=self.noise)
-        return self.schedule.add_noise(x0_NCHW, eps_NCHW, t_N), self.schedule.log_snr_T[t_N], label_N
+        times_N = self._times(size - of_states)
+        parts = [self._part(bank, times_N, of_states) for bank in self.banks]
+        label_N = torch.arange(len(parts)).repeat_interleave(size)
+        t_N = torch.cat([t for _, t in parts])
+        return torch.cat([x_t for x_t, _ in parts]), self.schedule.log_snr_T[t_N], label_N
+
+    def _part(self, bank: Bank, t_N: torch.Tensor, of_states: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows_N = torch.randint(len(bank.x_NCHW), (len(t_N),), generator=self.noise)
+        rows_M = torch.randint(len(bank.x_NCHW), (of_states,), generator=self.noise)
+        x0_NCHW = bank.x_NCHW[rows_N]
+        noised_NCHW = self.schedule.add_noise(x0_NCHW, torch.randn(x0_NCHW.shape, generator=self.noise), t_N)
+        return torch.cat([noised_NCHW, bank.state_NCHW[rows_M]]), torch.cat([t_N, bank.time_N[rows_M]])
 
     def advance(self) -> TrainingProgress:
         """Do one optimizer step."""
@@ -147,12 +154,12 @@ class _RouterTraining:
 
 
 @torch.no_grad()
-def _calibrate(router: JointRouter, held_out: Sequence[torch.Tensor], recipe: Recipe, noise: torch.Generator) -> None:
+def _calibrate(router: JointRouter, held_out: Sequence[Bank], recipe: Recipe, noise: torch.Generator) -> None:
     """Fit one temperature at each bin's centre on samples that the router was not trained on."""
     schedule = NoiseSchedule.of(recipe.process)
     low, high = log_snr_band(recipe.router)
-    x0_NCHW = torch.cat(list(held_out)).repeat(CALIBRATION_DRAWS, 1, 1, 1)
-    labels = torch.arange(len(held_out)).repeat_interleave(torch.tensor([len(bank) for bank in held_out]))
+    x0_NCHW = torch.cat([bank.x_NCHW for bank in held_out]).repeat(CALIBRATION_DRAWS, 1, 1, 1)
+    labels = torch.arange(len(held_out)).repeat_interleave(torch.tensor([len(bank.x_NCHW) for bank in held_out]))
     label_N = labels.repeat(CALIBRATION_DRAWS)
     for index, centre in enumerate(torch.linspace(low, high, recipe.router.bins)):
         t_N = schedule.time_of(centre.repeat(len(x0_NCHW)))

@@ -104,6 +104,7 @@ def draw(
     count: int,
     steps: int,
     generator: torch.Generator,
+    on_state: Callable[[int, torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
     """Return `count` images drawn from one network, float32 in [-1, 1], shape (N, C, H, W).
 
@@ -113,12 +114,15 @@ def draw(
         count: number of images N.
         steps: sampler steps.
         generator: source of the starting noise; nothing else is random.
+        on_state: called with every time and the state x_t_NCHW there, noisiest first.
     """
     scheduler, schedule = scheduler_for(recipe), NoiseSchedule.of(recipe.process)
     source = Parametrization(recipe.parametrization)
     shape = (count, recipe.image.channels, recipe.image.size, recipe.image.size)
     x_NCHW = torch.randn(shape, generator=generator)
     for index, t in enumerate(set_steps(scheduler, steps)):
+        if on_state is not None:
+            on_state(t, x_NCHW)
         prediction_NCHW = network(x_NCHW, t, return_dict=False)[0]
         x_NCHW = step(scheduler, prediction_NCHW, index, x_NCHW, source=source, schedule=schedule)
     return x_NCHW.clamp(-1.0, 1.0)

@@ -4,9 +4,9 @@ Each head is a two-way classifier between one shard's bank and a public referenc
 
     h_i(x_t, t, c) = log p_t^i(x_t | c) - log p_t^ref(x_t | c)
 
-The reference cancels in the softmax over i, so the heads together are prior-free logits. They have never seen each other:
-an error of one head is not made good by the others, which is the price (FlexOlmo, arXiv 2507.07024, pays it for language
-models). The reference should cover the data, or the ratios become too large to learn (TRE, arXiv 2006.12204).
+The reference cancels in the softmax over i, so the heads together are prior-free logits. They have never seen each
+other: an error of one head is not made good by the others, which is the price (FlexOlmo, arXiv 2507.07024, pays it for
+language models). The reference should cover the data, or the ratios become too large to learn (TRE, arXiv 2006.12204).
 Shapes: N samples, K shards, C, H, W.
 """
 

@@ -31,7 +31,8 @@ def test_exact_scores_with_exact_weights_are_the_score_of_the_whole_mixture(
     w_NK = weights(density_NK, torch.tensor(LAMBDAS, dtype=torch.float64).log(), torch.ones(3, dtype=torch.bool))
     torch.testing.assert_close(w_NK, posterior(shards, LAMBDAS, x_ND, alpha, sigma))
 
-    def predict(k: int, x_MCHW: torch.Tensor) -> torch.Tensor:
+    def predict(k: int, rows_M: torch.Tensor) -> torch.Tensor:
+        x_MCHW = as_images(x_ND[rows_M])
         x0_MCHW = as_images(shards[k].expected_x0(as_points(x_MCHW), alpha, sigma))
         return convert(x0_MCHW, Parametrization.X0, kind, x_MCHW, alpha=a, sigma=s)
 
@@ -45,7 +46,9 @@ def test_naive_averaging_is_not_the_score_of_the_mixture() -> None:
     shards, (alpha, sigma) = three_shards(), (0.8, 0.6)
     x_ND = noisy(alpha, sigma)
     equal_NK = torch.full((len(x_ND), 3), 1 / 3, dtype=torch.float64)
-    mixed, _ = mix(lambda k, x: as_images(shards[k].expected_x0(as_points(x), alpha, sigma)), as_images(x_ND), equal_NK)
+    mixed, _ = mix(
+        lambda k, rows: as_images(shards[k].expected_x0(x_ND[rows], alpha, sigma)), as_images(x_ND), equal_NK
+    )
     score_ND = (alpha * as_points(mixed) - x_ND) / sigma**2
     assert (score_ND - true_score(shards, LAMBDAS, x_ND, alpha, sigma)).abs().mean() > 0.1
 
@@ -85,22 +88,22 @@ def test_every_dispatch_gives_weights_that_sum_to_one_and_use_no_excluded_shard(
     w_NK = w_NK / w_NK.sum(dim=1, keepdim=True)
     memory, source = Memory.start(len(w_NK)), torch.Generator().manual_seed(seed)
     for _ in range(3):
-        used_NK, memory = DISPATCHES[name].choose(w_NK, memory, source)
+        used_NK, memory = DISPATCHES[name].choose(w_NK, memory, source, 0.0)
         torch.testing.assert_close(used_NK.sum(dim=1), torch.ones(len(w_NK)))
         assert bool((used_NK[w_NK == 0] == 0).all())
 
 
 def test_drawing_once_keeps_the_draw_and_follows_the_weights() -> None:
     w_NK = torch.tensor([[0.2, 0.5, 0.3]]).repeat(4000, 1)
-    used_NK, memory = DrawOnce().choose(w_NK, Memory.start(4000), torch.Generator().manual_seed(0))
+    used_NK, memory = DrawOnce().choose(w_NK, Memory.start(4000), torch.Generator().manual_seed(0), 0.0)
     torch.testing.assert_close(used_NK.mean(dim=0), w_NK[0], atol=0.03, rtol=0)
-    later_NK, _ = DrawOnce().choose(w_NK.flip(1), memory, torch.Generator().manual_seed(1))
+    later_NK, _ = DrawOnce().choose(w_NK.flip(1), memory, torch.Generator().manual_seed(1), 0.0)
     assert torch.equal(later_NK, used_NK)
 
 
 def test_cumulative_keeps_the_fewest_shards_that_hold_the_mass() -> None:
     w_NK = torch.tensor([[0.9, 0.095, 0.005], [0.4, 0.35, 0.25]])
-    used_NK, memory = Cumulative(mass=0.99, commit=0.95).choose(w_NK, Memory.start(2), None)
+    used_NK, memory = Cumulative(mass=0.99, commit=0.95).choose(w_NK, Memory.start(2), None, 0.0)
     torch.testing.assert_close(used_NK[0], torch.tensor([0.9, 0.095, 0.0]) / 0.995)
     torch.testing.assert_close(used_NK[1], w_NK[1])
     assert memory.committed_N.tolist() == [UNDECIDED, UNDECIDED]
@@ -108,29 +111,29 @@ def test_cumulative_keeps_the_fewest_shards_that_hold_the_mass() -> None:
 
 def test_a_decided_sample_is_bound_and_stays_bound() -> None:
     sure_NK = torch.tensor([[1.0, 0.0, 0.0]])
-    used_NK, memory = Cumulative().choose(sure_NK, Memory.start(1), torch.Generator().manual_seed(0))
+    used_NK, memory = Cumulative().choose(sure_NK, Memory.start(1), torch.Generator().manual_seed(0), 0.0)
     assert memory.committed_N.tolist() == [0]
-    used_NK, memory = Cumulative().choose(sure_NK.flip(1), memory, torch.Generator().manual_seed(0))
+    used_NK, memory = Cumulative().choose(sure_NK.flip(1), memory, torch.Generator().manual_seed(0), 0.0)
     assert used_NK.tolist() == [[1.0, 0.0, 0.0]]
 
 
 def test_early_commit_does_not_shut_out_a_rare_shard() -> None:
     w_NK = torch.tensor([[0.96, 0.04]]).repeat(5000, 1)
-    _, memory = Cumulative(commit=0.95).choose(w_NK, Memory.start(5000), torch.Generator().manual_seed(0))
+    _, memory = Cumulative(commit=0.95).choose(w_NK, Memory.start(5000), torch.Generator().manual_seed(0), 0.0)
     assert abs(float((memory.committed_N == 1).double().mean()) - 0.04) < 0.01
 
 
 def test_top_k_renormalises() -> None:
-    used_NK, _ = TopK(2).choose(torch.tensor([[0.5, 0.3, 0.2]]), Memory.start(1), None)
+    used_NK, _ = TopK(2).choose(torch.tensor([[0.5, 0.3, 0.2]]), Memory.start(1), None, 0.0)
     torch.testing.assert_close(used_NK, torch.tensor([[0.625, 0.375, 0.0]]))
 
 
 def test_a_shard_runs_once_and_only_on_the_rows_that_need_it() -> None:
     calls: list[tuple[int, int]] = []
 
-    def predict(k: int, x_MCHW: torch.Tensor) -> torch.Tensor:
-        calls.append((k, len(x_MCHW)))
-        return torch.full_like(x_MCHW, float(k))
+    def predict(k: int, rows_M: torch.Tensor) -> torch.Tensor:
+        calls.append((k, len(rows_M)))
+        return torch.full((len(rows_M), 1, 2, 2), float(k))
 
     w_NK = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.0, 0.5], [0.0, 0.0, 1.0]])
     mixed_NCHW, evaluations = mix(predict, torch.zeros(3, 1, 2, 2), w_NK)
@@ -141,4 +144,4 @@ def test_a_shard_runs_once_and_only_on_the_rows_that_need_it() -> None:
 
 def test_weights_that_do_not_sum_to_one_are_a_bug() -> None:
     with pytest.raises(AssertionError, match="must sum to 1"):
-        mix(lambda _, x: x, torch.zeros(1, 1, 2, 2), torch.tensor([[0.5, 0.4]]))
+        mix(lambda _, rows: rows, torch.zeros(1, 1, 2, 2), torch.tensor([[0.5, 0.4]]))

@@ -78,7 +78,7 @@ def test_a_bank_keeps_states_of_the_trajectories_that_ended_in_its_images(
     times = set_steps(scheduler, recipe.bank.steps)
     assert set(bank.time_N.tolist()) <= set(times)
     assert bool((schedule.log_snr_T[bank.time_N] >= -2.0 * math.log(recipe.router.noise_high)).all())
-    for x_1CHW, state_1CHW, time in zip(bank.x_NCHW.split(1), bank.state_NCHW.split(1), bank.time_N, strict=True):
+    for x_1CHW, state_1CHW, time in zip(bank.x_NCHW[:, None], bank.state_NCHW[:, None], bank.time_N, strict=True):
         moved_1CHW = state_1CHW
         for index in range(times.index(int(time)), len(times)):
             with torch.no_grad():

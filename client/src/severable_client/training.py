@@ -179,8 +179,8 @@ def _memorized(order: Order, weights: bytes, images_NCHW: torch.Tensor) -> float
     if len(images_NCHW) < MIN_COMPARED:
         return 1.0  # with a single image there is nothing to tell a copy from
     recipe = replace(order.recipe, bank=replace(order.recipe.bank, images=PROBES))
-    samples_NCHW = draw_bank(network.load(recipe, weights), recipe, seed_material=f"gate {order.request.nonce}")
-    return memorized_share(samples_NCHW, images_NCHW)
+    drawn = draw_bank(network.load(recipe, weights), recipe, seed_material=f"gate {order.request.nonce}")
+    return memorized_share(drawn.x_NCHW, images_NCHW)
 
 
 def _manifest(order: Order, *, images: int, steps: int) -> bytes:

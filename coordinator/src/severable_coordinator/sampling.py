@@ -40,7 +40,7 @@ def sample_composite(
     steps = pipeline.shards.recipe.sampler.steps
 
     def told(
-        _pipe: CompositePipeline, step: int, _time: int, values: dict[str, torch.Tensor]
+        _pipe: CompositePipeline, step: int, _time: float, values: dict[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         progress("sampling", step + 1, steps)
         return values

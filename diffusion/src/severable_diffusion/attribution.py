@@ -21,7 +21,7 @@ class Attribution:
     Attributes:
         shard_ids: the shards, in the order of K.
         trajectory_SNK: posterior weights at every step, noisiest first; each row sums to 1.
-        times: the S times.
+        times: the S times, of the recipe; one between two whole ones where a scheduler stands there.
         log_snr: the S log-SNRs.
         realised_N: index of the shard that a sample was bound to, -1 where it never was; None if none ever was.
         evaluations: network evaluations of each step, summed over samples.
@@ -29,7 +29,7 @@ class Attribution:
 
     shard_ids: tuple[str, ...]
     trajectory_SNK: torch.Tensor
-    times: tuple[int, ...]
+    times: tuple[float, ...]
     log_snr: tuple[float, ...]
     realised_N: torch.Tensor | None
     evaluations: tuple[int, ...]

@@ -11,7 +11,7 @@ The bytes depend on recipe, shards, lambdas, router and the version of diffusers
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import diffusers
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
@@ -20,15 +20,18 @@ from safetensors.torch import load
 
 from severable_diffusion import network
 from severable_diffusion.errors import CompositeError
+from severable_diffusion.heads import HeadsRouter
 from severable_diffusion.router import JointRouter
 from severable_diffusion.sampler import scheduler_for
-from severable_diffusion.shard_set import ShardSet, write_shards
+from severable_diffusion.shard_set import Member, ShardSet, write_shards
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from severable_diffusion.recipe import Recipe
+
+LearnedRouter: TypeAlias = JointRouter | HeadsRouter
 
 PIPELINE_CLASS = "CompositePipeline"
 
@@ -37,8 +40,8 @@ def write_composite(
     directory: Path,
     recipe: Recipe,
     shards: Mapping[str, bytes],
-    lambdas: Mapping[str, float],
-    router: JointRouter | None,
+    lambdas: Mapping[str, float | Member],
+    router: LearnedRouter | None,
 ) -> None:
     """Write a composite.
 
@@ -46,7 +49,7 @@ def write_composite(
         directory: a new or empty directory.
         recipe: what the shards share.
         shards: each shard's `model.safetensors` bytes by shard id; written unchanged.
-        lambdas: each shard's share of the mixture, above 0, by shard id.
+        lambdas: each shard's share of the mixture, above 0, or all that is known of it, by shard id.
         router: built over exactly these shards, or None to draw by lambda alone.
 
     Raises:
@@ -67,25 +70,25 @@ def write_composite(
     index = {
         "_class_name": PIPELINE_CLASS,
         "_diffusers_version": diffusers.__version__,
-        "router": [None, None] if router is None else [JointRouter.__module__, JointRouter.__name__],
+        "router": [None, None] if router is None else [type(router).__module__, type(router).__name__],
         "scheduler": ["diffusers", type(scheduler).__name__],
         "shards": [ShardSet.__module__, ShardSet.__name__],
     }
     _write(directory / "model_index.json", _json(index))
 
 
-def router_bytes(router: JointRouter) -> bytes:
+def router_bytes(router: LearnedRouter) -> bytes:
     """Return the router's weights as safetensors; equal routers give equal bytes."""
     return network.dump(router.state_dict())
 
 
-def router_config(router: JointRouter) -> bytes:
+def router_config(router: LearnedRouter) -> bytes:
     """Return the router's config.json."""
     own = {name: value for name, value in router.config.items() if not name.startswith("_")}
-    return _json({**own, "_class_name": JointRouter.__name__, "_diffusers_version": diffusers.__version__})
+    return _json({**own, "_class_name": type(router).__name__, "_diffusers_version": diffusers.__version__})
 
 
-def load_router(config: bytes, weights: bytes) -> JointRouter:
+def load_router(config: bytes, weights: bytes) -> LearnedRouter:
     """Return the router of a config.json and safetensors that this program wrote, in eval mode.
 
     Law: `router_bytes(load_router(router_config(r), router_bytes(r))) == router_bytes(r)`.
@@ -94,9 +97,11 @@ def load_router(config: bytes, weights: bytes) -> JointRouter:
         CompositeError: if the two do not fit together.
     """
     try:
-        router: JointRouter = JointRouter.from_config(json.loads(config))
+        values = json.loads(config)
+        kinds: dict[str, type[LearnedRouter]] = {kind.__name__: kind for kind in (JointRouter, HeadsRouter)}
+        router: LearnedRouter = kinds[values["_class_name"]].from_config(values)
         router.load_state_dict(load(weights))
-    except (ValueError, RuntimeError, SafetensorError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise CompositeError(f"the kept router cannot be loaded: {error}; build it again") from error
     router.eval().requires_grad_(requires_grad=False)
     return router

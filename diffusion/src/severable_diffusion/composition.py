@@ -10,8 +10,9 @@ from it, at any stopping time, leaves the distribution of the samples as it was.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 UNDECIDED = -1
+
+Generators: TypeAlias = "torch.Generator | list[torch.Generator] | None"
+"""Source of what is drawn: one for the batch, or one for each sample, or torch's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Dispatch(Protocol):
     """Decides which shards run."""
 
     def choose(
-        self, w_NK: torch.Tensor, memory: Memory, generator: torch.Generator | None
+        self, w_NK: torch.Tensor, memory: Memory, generator: Generators, log_snr: float
     ) -> tuple[torch.Tensor, Memory]:
         """Return the weights to use, each row summing to 1, and the memory for the next step.
 
@@ -54,6 +58,7 @@ class Dispatch(Protocol):
             w_NK: posterior weights, each row summing to 1; rows of bound samples are ignored.
             memory: from the step before.
             generator: source of whatever is drawn.
+            log_snr: of the states.
         """
 
 
@@ -65,7 +70,8 @@ class Full:
         self,
         w_NK: torch.Tensor,
         memory: Memory,
-        generator: torch.Generator | None,  # noqa: ARG002  # the Dispatch interface
+        generator: Generators,  # noqa: ARG002  # the Dispatch interface
+        log_snr: float,  # noqa: ARG002  # as above
     ) -> tuple[torch.Tensor, Memory]:
         """Return the weights as they are."""
         return w_NK, memory
@@ -73,37 +79,76 @@ class Full:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cumulative:
-    """The fewest shards that hold `mass` of the weight; bound to one, drawn, once a shard holds `commit`.
+    """The fewest shards that hold `mass` of the weight, at most `cap`; bound to one, drawn, once one holds `commit`.
 
     Attributes:
         mass: in (0, 1].
-        commit: in (0, 1].
+        commit: in (0, 1]; above 1 for never.
+        cap: most shards for one sample; None for as many as it takes. A cap truncates without a draw, so it is biased.
     """
 
     mass: float = 0.99
     commit: float = 0.95
+    cap: int | None = None
 
     def choose(
-        self, w_NK: torch.Tensor, memory: Memory, generator: torch.Generator | None
+        self,
+        w_NK: torch.Tensor,
+        memory: Memory,
+        generator: Generators,
+        log_snr: float,  # noqa: ARG002  # the Dispatch interface
     ) -> tuple[torch.Tensor, Memory]:
         """Return truncated weights, or one shard for bound samples."""
         sure_N = memory.open_N & (w_NK.max(dim=1).values >= self.commit)
         # A draw, not the largest: with lambda 0.96 the largest would shut the other shards out from the first step.
         committed_N = torch.where(sure_N, _draw(w_NK, generator), memory.committed_N)
+        return _bound(self._truncated(w_NK), committed_N), Memory(committed_N)
+
+    def _truncated(self, w_NK: torch.Tensor) -> torch.Tensor:
         sorted_NK, order_NK = w_NK.sort(dim=1, descending=True)
         needed_NK = sorted_NK.cumsum(dim=1) - sorted_NK < self.mass
-        kept_NK = torch.zeros_like(needed_NK).scatter(1, order_NK, needed_NK)
-        return _bound(renormalised(w_NK * kept_NK), committed_N), Memory(committed_N)
+        if self.cap is not None:
+            needed_NK[:, self.cap :] = False
+        return renormalised(w_NK * torch.zeros_like(needed_NK).scatter(1, order_NK, needed_NK))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawAt:
+    """The mixture while a sample is noisier than a level; there one shard is drawn from its weights, and kept.
+
+    Attributes:
+        noise: the level sigma / alpha; infinite for a draw at the first step.
+        mass: of the weight that the shards which run before the draw hold.
+    """
+
+    noise: float
+    mass: float = 0.99
+
+    def choose(
+        self, w_NK: torch.Tensor, memory: Memory, generator: Generators, log_snr: float
+    ) -> tuple[torch.Tensor, Memory]:
+        """Return truncated weights, or one shard for bound samples."""
+        commit = 0.0 if log_snr >= -2.0 * math.log(self.noise) else math.inf
+        return Cumulative(mass=self.mass, commit=commit).choose(w_NK, memory, generator, log_snr)
 
 
 @dataclass(frozen=True, slots=True)
 class DrawOnce:
-    """One shard per sample, drawn from its weights at the first step and kept to the end: one evaluation a step."""
+    """One shard per sample, drawn from its weights at the first step and kept to the end: one evaluation a step.
+
+    From pure noise the weights are the lambdas; from a partly noised image, the router's.
+    """
 
     def choose(
-        self, w_NK: torch.Tensor, memory: Memory, generator: torch.Generator | None
+        self,
+        w_NK: torch.Tensor,
+        memory: Memory,
+        generator: Generators,
+        log_snr: float,  # noqa: ARG002  # the Dispatch interface
     ) -> tuple[torch.Tensor, Memory]:
         """Return one-hot weights."""
+        if not bool(memory.open_N.any()):
+            return _bound(w_NK, memory.committed_N), memory
         committed_N = torch.where(memory.open_N, _draw(w_NK, generator), memory.committed_N)
         return _bound(w_NK, committed_N), Memory(committed_N)
 
@@ -113,7 +158,11 @@ class PerStepDraw:
     """One shard per sample, drawn anew at every step: one evaluation a step, right only with many steps."""
 
     def choose(
-        self, w_NK: torch.Tensor, memory: Memory, generator: torch.Generator | None
+        self,
+        w_NK: torch.Tensor,
+        memory: Memory,
+        generator: Generators,
+        log_snr: float,  # noqa: ARG002  # the Dispatch interface
     ) -> tuple[torch.Tensor, Memory]:
         """Return one-hot weights."""
         return _bound(w_NK, _draw(w_NK, generator)), memory
@@ -129,7 +178,8 @@ class TopK:
         self,
         w_NK: torch.Tensor,
         memory: Memory,
-        generator: torch.Generator | None,  # noqa: ARG002  # the Dispatch interface
+        generator: Generators,  # noqa: ARG002  # the Dispatch interface
+        log_snr: float,  # noqa: ARG002  # as above
     ) -> tuple[torch.Tensor, Memory]:
         """Return truncated weights."""
         top_NK = w_NK.topk(min(self.k, w_NK.shape[1]), dim=1).indices
@@ -139,7 +189,9 @@ class TopK:
 DISPATCHES: dict[str, Dispatch] = {
     "full": Full(),
     "cumulative": Cumulative(),
+    "capped": Cumulative(cap=2),
     "draw_once": DrawOnce(),
+    "draw_late": DrawAt(noise=3.0),
     "per_step_draw": PerStepDraw(),
     "top_1": TopK(1),
     "top_2": TopK(2),
@@ -151,13 +203,20 @@ def renormalised(w_NK: torch.Tensor) -> torch.Tensor:
     return w_NK / w_NK.sum(dim=1, keepdim=True)
 
 
-def _draw(w_NK: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+def _draw(w_NK: torch.Tensor, generator: Generators) -> torch.Tensor:
     """Draw one shard per row by inverting the cumulative weights; a shard of weight 0 is never drawn."""
-    source = generator.device if generator is not None else w_NK.device
-    u_N1 = torch.rand(len(w_NK), 1, generator=generator, device=source, dtype=torch.float64).to(w_NK.device)
+    u_N1 = _uniform(len(w_NK), generator, w_NK.device)
     cumulative_NK = w_NK.double().cumsum(dim=1)
     passed_NK = cumulative_NK <= u_N1 * cumulative_NK[:, -1:]
     return passed_NK.sum(dim=1).clamp(max=w_NK.shape[1] - 1)
+
+
+def _uniform(count: int, generator: Generators, device: torch.device) -> torch.Tensor:
+    """Return a column of uniform numbers; from a list of generators, each row's from its own."""
+    if isinstance(generator, list):
+        return torch.cat([_uniform(1, one, device) for one in generator])
+    source = device if generator is None else generator.device
+    return torch.rand(count, 1, generator=generator, device=source, dtype=torch.float64).to(device)
 
 
 def _bound(w_NK: torch.Tensor, committed_N: torch.Tensor) -> torch.Tensor:
@@ -171,7 +230,7 @@ def mix(
     """Return the composed prediction and the number of (sample, shard) evaluations it took.
 
     Args:
-        predict: gives shard k's prediction for M rows, (M, C, H, W); all shards in ONE parametrization.
+        predict: gives shard k's prediction for the rows M of the batch, (M, C, H, W); all in ONE parametrization.
         x_t_NCHW: the noisy states.
         w_NK: weights, each row summing to 1; a shard runs on the rows where its weight is above 0.
     """
@@ -183,6 +242,6 @@ def mix(
         if len(rows_M) == 0:
             continue
         share_M111 = w_NK[rows_M, k].view(-1, 1, 1, 1).to(x_t_NCHW.dtype)
-        mixed_NCHW.index_add_(0, rows_M, share_M111 * predict(k, x_t_NCHW[rows_M]))
+        mixed_NCHW.index_add_(0, rows_M, share_M111 * predict(k, rows_M).to(x_t_NCHW.dtype))
         evaluations += len(rows_M)
     return mixed_NCHW, evaluations

@@ -12,7 +12,7 @@ Shapes: N samples, K shards, C, H, W.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -79,12 +79,14 @@ class HeadsRouter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers s
         router: HeadsRouter = cls(shard_ids=ids, head=config)
         for place, shard_id in enumerate(ids):
             router.heads[place].load_state_dict(heads[shard_id].state_dict())
-        return router.eval().requires_grad_(requires_grad=False)
+        router.eval().requires_grad_(requires_grad=False)
+        return router
 
     def without(self, shard_id: str) -> HeadsRouter:
         """Return the router of the other heads, whose bytes stay as they are."""
         kept = {one: head for one, head in zip(self.config.shard_ids, self.heads, strict=True) if one != shard_id}
-        return HeadsRouter.of(kept)
+        fewer: HeadsRouter = HeadsRouter.of(kept)
+        return fewer
 
     def logits(
         self, x_t_NCHW: torch.Tensor, log_snr_N: torch.Tensor, condition: torch.Tensor | None = None
@@ -94,5 +96,6 @@ class HeadsRouter(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers s
         Raises:
             CompositeError: if a condition is given, and the heads were trained without any.
         """
-        pairs = [head.logits(x_t_NCHW, log_snr_N, condition) for head in self.heads]
+        heads = cast("list[JointRouter]", list(self.heads))
+        pairs = [head.logits(x_t_NCHW, log_snr_N, condition) for head in heads]
         return torch.stack([pair_N2[:, 1] - pair_N2[:, 0] for pair_N2 in pairs], dim=1)

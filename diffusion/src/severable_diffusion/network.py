@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from diffusers.models.unets.unet_2d import UNet2DModel
@@ -18,9 +18,12 @@ from safetensors import torch as safetensors_torch
 from severable_diffusion.errors import RecipeError, ShardError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from severable_diffusion.recipe import Recipe
+
+Condition: TypeAlias = "torch.Tensor | None"
+"""What a network, or a router, is told beside state and time: label_N, int64, or nothing."""
 
 SAFETENSORS_DTYPE = "F32"
 MAX_WEIGHTS = 1 << 30  # numbers: four GiB of float32
@@ -28,7 +31,9 @@ MAX_WEIGHTS = 1 << 30  # numbers: four GiB of float32
 
 def _config(recipe: Recipe) -> dict[str, Any]:
     parts = recipe.architecture
+    labelled = {"num_class_embeds": recipe.labels + 1} if recipe.labels else {}  # one more for "no label"
     return {
+        **labelled,
         "_class_name": "UNet2DModel",
         "sample_size": recipe.image.size,
         "in_channels": recipe.image.channels,
@@ -86,6 +91,26 @@ def _shapes(recipe: Recipe) -> tuple[tuple[str, tuple[int, ...]], ...]:
     if (count := sum(tensor.numel() for _, tensor in found)) > MAX_WEIGHTS:
         raise RecipeError("architecture", f"has {count} weights; must have {MAX_WEIGHTS} or fewer: make it narrower")
     return tuple((name, tuple(tensor.shape)) for name, tensor in found)
+
+
+def predict(
+    network: Callable[..., Any], x_t_NCHW: torch.Tensor, time: float | torch.Tensor, condition: Condition = None
+) -> torch.Tensor:
+    """Return what a network says of noisy states: the one place where a network is called for its prediction.
+
+    Args:
+        network: a UNet2DModel, or anything that is called like one.
+        x_t_NCHW: the states.
+        time: the recipe's time, one for all or one for each; between two whole times is possible.
+        condition: label_N for a network with conditions, else None. Another kind of condition would be passed here.
+    """
+    if isinstance(time, float):
+        time = torch.full((len(x_t_NCHW),), time, device=x_t_NCHW.device)
+    if condition is None:
+        said_NCHW: torch.Tensor = network(x_t_NCHW, time, return_dict=False)[0]
+    else:
+        said_NCHW = network(x_t_NCHW, time, class_labels=condition, return_dict=False)[0]
+    return said_NCHW
 
 
 def expected_tensors(recipe: Recipe) -> dict[str, tuple[str, tuple[int, ...]]]:

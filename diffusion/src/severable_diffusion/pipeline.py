@@ -9,7 +9,7 @@ Shapes: N images, K shards, S steps, C, H, W.
 
 # diffusers checks the components against the annotations of __init__, which must therefore be types, not strings.
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -17,25 +17,27 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from diffusers.utils import BaseOutput
-from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from severable_diffusion import sampler
 from severable_diffusion.attribution import Attribution
-from severable_diffusion.composite_directory import write_composite
-from severable_diffusion.composition import DISPATCHES, Dispatch, DrawOnce, Full, Memory, mix
+from severable_diffusion.composite_directory import LearnedRouter, write_composite
+from severable_diffusion.composition import DISPATCHES, Dispatch, DrawOnce, Full, Generators, Memory
+from severable_diffusion.conditions import Asked, branches, labels_of
+from severable_diffusion.drive import Drive
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.images import to_pil
-from severable_diffusion.parametrization import Parametrization
-from severable_diffusion.router import JointRouter, PriorRouter, Router, UniformRouter, weights
-from severable_diffusion.schedule import NoiseSchedule
+from severable_diffusion.router import PriorRouter, Router, UniformRouter
 from severable_diffusion.shard_set import ShardSet
+from severable_diffusion.starts import start
+from severable_diffusion.walk import Walk
 
 __all__ = ["CompositeOutput", "CompositePipeline", "write_composite"]
 
 OutputType = Literal["pil", "pt", "np"]
-StepCallback = Callable[[Any, int, int, dict[str, torch.Tensor]], dict[str, Any]]
+DEFAULT_DISPATCH = "cumulative"
+StepCallback = Callable[[Any, int, float, dict[str, torch.Tensor]], dict[str, Any]]
 
 
 @dataclass
@@ -56,7 +58,7 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
 
     Args:
         shards: the shards and their lambdas.
-        scheduler: the recipe's scheduler.
+        scheduler: the recipe's, or any that `severable_diffusion.drive` can drive.
         router: built over exactly these shards; None means that the lambdas are the weights.
 
     Raises:
@@ -66,7 +68,7 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
     _optional_components: ClassVar[list[str]] = ["router"]
     model_cpu_offload_seq = "router->shards"
 
-    def __init__(self, shards: ShardSet, scheduler: sampler.Scheduler, router: JointRouter | None = None) -> None:
+    def __init__(self, shards: ShardSet, scheduler: SchedulerMixin, router: LearnedRouter | None = None) -> None:
         super().__init__()
         if router is not None and tuple(router.config.shard_ids) != shards.shard_ids:
             raise CompositeError("the router was built over other shards; build it again over these")
@@ -96,66 +98,110 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
     def __call__(
         self,
         batch_size: int = 1,
-        generator: torch.Generator | None = None,
+        generator: Generators = None,
         *,
         num_inference_steps: int | None = None,
-        condition: torch.Tensor | None = None,
-        dispatch: str | Dispatch = "cumulative",
+        condition: Asked = None,
+        guidance_scale: float = 1.0,
+        image: torch.Tensor | None = None,
+        strength: float = 1.0,
+        mask_image: torch.Tensor | None = None,
+        latents: torch.Tensor | None = None,
+        dispatch: str | Dispatch = DEFAULT_DISPATCH,
         allowed: Collection[str] | None = None,
         router_override: Literal["uniform", "prior"] | None = None,
         output_type: OutputType = "pil",
         return_dict: bool = True,
         callback_on_step_end: StepCallback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
     ) -> CompositeOutput | tuple[Any, Attribution]:
         """Draw images.
 
         Args:
             batch_size: number of images N.
-            generator: source of the starting noise and of the dispatch's draws.
+            generator: source of the starting noise and of all that is drawn; or a list, one for each image, and then an
+                image depends on its own generator alone, not on the batch around it.
             num_inference_steps: sampler steps; the recipe's by default.
-            condition: passed to the router.
+            condition: labels, names or indices, one or one for each image, where the recipe has conditions.
+            guidance_scale: classifier-free guidance; 1 for none. Each branch is mixed with its own weights.
+            image: (C, H, W) or (N, C, H, W) in [-1, 1], for a start at a partly noised image.
+            strength: share of the way to noise at which an `image` starts, in (0, 1].
+            mask_image: (H, W) or (N, 1, H, W); above 0.5 is made anew, the rest of `image` is kept exactly.
+            latents: the starting noise itself, (N, C, H, W).
             dispatch: a name from `severable_diffusion.composition.DISPATCHES`, "uniform", or a Dispatch.
             allowed: ids of the shards that may be used; all by default.
             router_override: "uniform" for naive averaging (a negative control), "prior" for the lambdas alone.
             output_type: "pil", "pt" or "np".
             return_dict: False for a plain tuple.
             callback_on_step_end: called as (pipeline, step, time, {"latents": x}); may return new latents.
+            callback_on_step_end_tensor_inputs: which tensors the callback gets; there is only "latents".
 
         Raises:
-            CompositeError: if a name is unknown, no shard is allowed, or the router knows no conditions.
+            CompositeError: if something asked for is unknown or does not fit, or this scheduler or router cannot do it.
         """
-        how, router = self._strategy(dispatch, router_override)
-        walk = _Walk(self, how, router, self._allowed(allowed), generator=generator, condition=condition)
-        space = self.shards.recipe.image
-        shape = (batch_size, space.channels, space.size, space.size)
-        device, dtype = self._execution_device, self.shards.dtype
-        x_NCHW = randn_tensor(shape, generator=generator, device=device, dtype=dtype)
-        memory = Memory.start(batch_size, device)
-        times = sampler.set_steps(self.scheduler, self._steps(num_inference_steps), device)
-        with self.progress_bar(total=len(times)) as bar:
-            for index, t in enumerate(times):
-                x_NCHW, memory = walk.step(index, t, x_NCHW, memory)
-                if callback_on_step_end is not None:
-                    x_NCHW = callback_on_step_end(self, index, t, {"latents": x_NCHW}).get("latents", x_NCHW)
-                bar.update()
-        images = _finished(x_NCHW.clamp(-1.0, 1.0), output_type)
-        attribution = walk.attribution(times, memory)
+        device, count = self._execution_device, batch_size
+        unknown = sorted(set(callback_on_step_end_tensor_inputs) - {"latents"})
+        if unknown:
+            raise CompositeError(f"callback_on_step_end_tensor_inputs has {unknown[0]!r}; there is only 'latents'")
+        how, router, log_lambda_K = self._strategy(dispatch, router_override, from_noise=strength == 1.0)
+        allowed_K = self._allowed(allowed)
+        asked = labels_of(condition, self.shards.recipe, count, device)
+        begin = start(
+            count, self.shards.recipe.image, image=image, mask=mask_image, strength=strength, latents=latents,
+            generator=generator, device=device, dtype=self.shards.dtype,
+        )  # fmt: skip
+        walk = Walk(
+            shards=self.shards,
+            drive=Drive(self.scheduler, self.shards.schedule, self._steps(num_inference_steps), device, strength),
+            router=router,
+            dispatch=how,
+            branches=branches(
+                asked, guidance_scale, count, log_lambda_K=log_lambda_K, log_share_KC=self.shards.log_share_KC,
+                allowed_K=allowed_K,
+            ),
+            guidance=guidance_scale,
+            allowed_K=allowed_K,
+            start=begin,
+            generator=generator,
+        )  # fmt: skip
+        x_NCHW, attribution = self._walked(walk, count, callback_on_step_end)
+        images = _finished(x_NCHW, output_type)
         self.maybe_free_model_hooks()
         return CompositeOutput(images=images, attribution=attribution) if return_dict else (images, attribution)
 
-    def _strategy(self, dispatch: str | Dispatch, override: str | None) -> tuple[Dispatch, Router]:
-        count = len(self.shards.shard_ids)
+    def _walked(self, walk: Walk, count: int, callback: StepCallback | None) -> tuple[torch.Tensor, Attribution]:
+        memory = Memory.start(count, self._execution_device)
+        x_NCHW = torch.empty(0)
+        with self.progress_bar(total=walk.drive.count) as bar:
+            for index in range(walk.drive.count):
+                frame = walk.enter(index)
+                if index == 0:
+                    x_NCHW = walk.start.state(walk.drive, frame)
+                x_NCHW, memory = walk.step(index, x_NCHW, memory)
+                if callback is not None:
+                    x_NCHW = callback(self, index, frame.time, {"latents": x_NCHW}).get("latents", x_NCHW)
+                bar.update()
+        return walk.start.finished(x_NCHW), walk.attribution(memory)
+
+    def _strategy(
+        self, dispatch: str | Dispatch, override: str | None, *, from_noise: bool
+    ) -> tuple[Dispatch, Router, torch.Tensor]:
+        """Return the dispatch, the router and log lambda."""
+        count, log_lambda_K = len(self.shards.shard_ids), self.shards.log_lambda_K
         if "uniform" in (dispatch, override):
-            return Full(), UniformRouter(count)
+            return Full(), UniformRouter(count), torch.zeros_like(log_lambda_K)
         if isinstance(dispatch, str):
             if dispatch not in DISPATCHES:
                 raise CompositeError(f"dispatch {dispatch!r} is unknown; choose {', '.join(DISPATCHES)} or uniform")
             dispatch = DISPATCHES[dispatch]
+        alone = PriorRouter(count)
+        if count > 1 and self.router is None and not from_noise:
+            raise CompositeError("this composite has no router, so it cannot say whose an image is: start from noise")
+        if self.router is None or override == "prior":
+            return DrawOnce(), alone, log_lambda_K
         # Drawn once, at pure noise, the lambdas are the exact posterior: no router can do better.
-        by_lambda = self.router is None or override == "prior" or isinstance(dispatch, DrawOnce)
-        if by_lambda and not isinstance(dispatch, DrawOnce):
-            dispatch = DrawOnce()
-        return dispatch, PriorRouter(count) if by_lambda else self.router
+        by_lambda = from_noise and isinstance(dispatch, DrawOnce)
+        return dispatch, alone if by_lambda else self.router, log_lambda_K
 
     def _steps(self, asked: int | None) -> int:
         recipe = self.shards.recipe
@@ -173,66 +219,6 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
             raise CompositeError("no shard of the composite is allowed; allow at least one")
         flags = [allowed is None or shard_id in allowed for shard_id in ids]
         return torch.tensor(flags, device=self._execution_device)
-
-
-class _Walk:
-    """One batch's way from noise to images, and its record."""
-
-    def __init__(
-        self,
-        pipeline: CompositePipeline,
-        dispatch: Dispatch,
-        router: Router,
-        allowed_K: torch.Tensor,
-        *,
-        generator: torch.Generator | None,
-        condition: torch.Tensor | None,
-    ) -> None:
-        self.generator, self.condition = generator, condition
-        self.shards, self.scheduler = pipeline.shards, pipeline.scheduler
-        self.dispatch, self.router, self.allowed_K = dispatch, router, allowed_K
-        recipe = self.shards.recipe
-        self.schedule = NoiseSchedule.of(recipe.process)
-        self.source = Parametrization(recipe.parametrization)
-        log_lambda_K = self.shards.log_lambda_K
-        self.log_lambda_K = torch.zeros_like(log_lambda_K) if isinstance(router, UniformRouter) else log_lambda_K
-        self.weights: list[torch.Tensor] = []
-        self.evaluations: list[int] = []
-
-    def _posterior(self, x_NCHW: torch.Tensor, t: int, memory: Memory) -> torch.Tensor:
-        """Weights of every sample; bound samples need no router and get their shard."""
-        open_N = memory.open_N
-        w_NK = torch.zeros(len(x_NCHW), len(self.allowed_K), device=x_NCHW.device)
-        w_NK.scatter_(1, memory.committed_N.clamp_min(0)[:, None], 1.0)
-        if bool(open_N.any()):
-            rows_MCHW = x_NCHW[open_N]
-            log_snr_M = self.schedule.log_snr_T[t].to(x_NCHW.device).repeat(len(rows_MCHW))
-            condition = None if self.condition is None else self.condition[open_N]
-            logits_MK = self.router.logits(rows_MCHW, log_snr_M, condition)
-            w_NK[open_N] = weights(logits_MK.float(), self.log_lambda_K.float(), self.allowed_K)
-        return w_NK
-
-    def step(self, index: int, t: int, x_NCHW: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, Memory]:
-        """Do one sampler step and record its weights."""
-        w_NK = self._posterior(x_NCHW, t, memory)
-        used_NK, memory = self.dispatch.choose(w_NK, memory, self.generator)
-        mixed_NCHW, evaluations = mix(lambda k, x_MCHW: self.shards.predict(k, x_MCHW, t), x_NCHW, used_NK)
-        self.weights.append(torch.where(memory.open_N[:, None], w_NK, used_NK).cpu())
-        self.evaluations.append(evaluations)
-        moved_NCHW = sampler.step(self.scheduler, mixed_NCHW, index, x_NCHW, source=self.source, schedule=self.schedule)
-        return moved_NCHW, memory
-
-    def attribution(self, times: list[int], memory: Memory) -> Attribution:
-        """Return the record."""
-        bound = bool((~memory.open_N).any())
-        return Attribution(
-            shard_ids=self.shards.shard_ids,
-            trajectory_SNK=torch.stack(self.weights),
-            times=tuple(times),
-            log_snr=tuple(self.schedule.log_snr_T[times].tolist()),
-            realised_N=memory.committed_N.cpu() if bound else None,
-            evaluations=tuple(self.evaluations),
-        )
 
 
 def _finished(x_NCHW: torch.Tensor, output_type: OutputType) -> list[Image.Image] | torch.Tensor | np.ndarray:

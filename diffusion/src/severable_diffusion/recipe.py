@@ -14,6 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from severable_diffusion import strict
+from severable_diffusion.composite_recipe import (  # noqa: TC001  # read at run time, by strict.parse
+    BankRecipe,
+    RouterRecipe,
+    SamplerRecipe,
+)
 from severable_diffusion.errors import RecipeError
 
 DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D")
@@ -126,80 +131,29 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BankRecipe:
-    """The bank drawn from each shard.
+class Conditions:
+    """What images may be asked for by.
 
     Attributes:
-        images: images per bank.
-        steps: sampler steps per image.
-        batch: images drawn at a time.
-        held_out: share of each bank kept from the router's training, for its calibration.
+        labels: names of the classes, 1 to 1000 different ones; a party's class folders carry these names.
+        drop: share of the training samples that see no label, so that the unconditional branch of classifier-free
+            guidance is trained too (Ho and Salimans, arXiv 2207.12598).
     """
 
-    images: int = strict.whole(8, 1_000_000)
-    steps: int = strict.whole(2, 1000)
-    batch: int = strict.whole(1, 4096, 128)
-    held_out: float = strict.real(0.05, 0.5, 0.2)
+    labels: tuple[str, ...] = field()
+    drop: float = strict.real(0.0, 1.0, 0.1)
 
     def __post_init__(self) -> None:
         """Check the bounds."""
-        strict.check(self, "bank")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouterRecipe:
-    """The joint router and its training.
-
-    Attributes:
-        channels: width of the first level.
-        steps: optimizer steps.
-        batch: noised samples of each shard per step, the same for every shard.
-        learning_rate: AdamW peak learning rate.
-        ema_decay: decay of the moving average of the weights.
-        noise_low: low end of the useful band of sigma/alpha; below it the router would learn the shards' artefacts.
-        noise_high: high end of the band; above it the posterior is the prior.
-        band_share: share of the training samples drawn log-uniformly from the band; the rest is uniform in time.
-        bins: number of noise levels that get their own temperature.
-        trajectory_share: share of the training samples that are states of the shards' own reverse trajectories, which
-            lie where the sampler will ask, instead of noised images.
-        patch: side of the squares of pixels that the router folds into channels before its first layer; 2 makes it
-            about four times cheaper, and the band of noise where it decides has little finer detail.
-    """
-
-    channels: int = strict.whole(4, 512)
-    steps: int = strict.whole(1, 1_000_000)
-    batch: int = strict.whole(1, 4096)
-    learning_rate: float = strict.real(1e-7, 1.0)
-    ema_decay: float = strict.real(0.0, 0.99999, 0.98)
-    noise_low: float = strict.real(1e-3, 10.0, 0.3)
-    noise_high: float = strict.real(0.1, 1000.0, 20.0)
-    band_share: float = strict.real(0.0, 1.0, 0.8)
-    bins: int = strict.whole(2, 64, 8)
-    trajectory_share: float = strict.real(0.0, 1.0, 0.2)
-    patch: int = strict.whole(1, 8, 1)
-
-    def __post_init__(self) -> None:
-        """Check the bounds and that the band is one."""
-        strict.check(self, "router")
-        if self.noise_low >= self.noise_high:
-            raise RecipeError("router.noise_low", f"is {self.noise_low}; must be below noise_high ({self.noise_high})")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplerRecipe:
-    """The composite's sampler.
-
-    Attributes:
-        scheduler: ddim for the cosine and linear schedules, euler for flow.
-        steps: default number of steps.
-    """
-
-    scheduler: str = strict.word(("ddim", "euler"))
-    steps: int = strict.whole(1, 1000)
-
-    def __post_init__(self) -> None:
-        """Check the bounds."""
-        strict.check(self, "sampler")
+        strict.check(self, "conditions")
+        where = "conditions.labels"
+        if not 1 <= len(self.labels) <= 1000:
+            raise RecipeError(where, f"has {len(self.labels)} names; must have between 1 and 1000")
+        for label in self.labels:
+            if not (1 <= len(label) <= 80 and label.isprintable() and label == label.strip()):
+                raise RecipeError(where, f"has {label!r}; a name is 1 to 80 printable characters without outer spaces")
+        if len(set(self.labels)) < len(self.labels):
+            raise RecipeError(where, "names a label twice")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +163,7 @@ class Recipe:
     Attributes:
         name: for people; 1 to 80 printable characters.
         parametrization: what the networks predict: eps, v, x0 or flow.
+        conditions: what images may be asked for by; None for networks without conditions.
     """
 
     name: str = field()
@@ -220,6 +175,7 @@ class Recipe:
     bank: BankRecipe = field()
     router: RouterRecipe = field()
     sampler: SamplerRecipe = field()
+    conditions: Conditions | None = None
 
     def __post_init__(self) -> None:
         """Check that the sections fit each other."""
@@ -238,6 +194,11 @@ class Recipe:
             raise RecipeError("sampler.scheduler", f"must be {wanted} for the {self.process.schedule} schedule")
         if max(self.sampler.steps, self.bank.steps) > self.process.steps:
             raise RecipeError("process.steps", "must not be below sampler.steps or bank.steps")
+
+    @property
+    def labels(self) -> int:
+        """How many labels there are; 0 without conditions. The index after the last stands for "no label"."""
+        return len(self.conditions.labels) if self.conditions else 0
 
     @classmethod
     def from_dict(cls, value: object) -> Recipe:

@@ -8,7 +8,7 @@ after a removal has the bytes of one built where that party never joined. Shapes
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -23,10 +23,12 @@ from severable_diffusion.training import EMA_WARM_UP, TrainingProgress, rate_fac
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from severable_diffusion.recipe import Recipe, RouterRecipe
+    from severable_diffusion.composite_recipe import RouterRecipe
+    from severable_diffusion.recipe import Recipe
 
 PURPOSE = b"severable router v2"
 CALIBRATION_DRAWS = 4
+LABELS_HIDDEN = 0.5
 
 
 def build_router(
@@ -66,6 +68,8 @@ def build_router(
 
 def _checked(shard: str, bank: Bank, recipe: Recipe) -> Bank:
     wanted = (recipe.bank.images, recipe.image.channels, recipe.image.size, recipe.image.size)
+    if (bank.label_N is not None) is not (recipe.labels > 0):
+        raise CompositeError(f"bank of shard {shard} and the recipe disagree on conditions; draw the bank again")
     for found_NCHW in (bank.x_NCHW, bank.state_NCHW):
         if tuple(found_NCHW.shape) != wanted or found_NCHW.dtype is not torch.float32:
             found = f"{found_NCHW.dtype} {tuple(found_NCHW.shape)}"
@@ -78,11 +82,29 @@ def log_snr_band(plan: RouterRecipe) -> tuple[float, float]:
     return -2.0 * math.log(plan.noise_high), -2.0 * math.log(plan.noise_low)
 
 
+class _Batch(NamedTuple):
+    """What one step is taken on; `label_N` is the number of labels where the label is hidden, or there is none."""
+
+    x_t_NCHW: torch.Tensor
+    log_snr_N: torch.Tensor
+    label_N: torch.Tensor
+    owner_N: torch.Tensor
+
+
+def _log_shares(bank: Bank, labels: int) -> torch.Tensor:
+    """Return log p(c | shard) of every label as the bank has it, and 0 for "no label", shape (labels + 1,)."""
+    if bank.label_N is None:
+        return torch.zeros(labels + 1)
+    share_C = torch.bincount(bank.label_N, minlength=labels) / len(bank.label_N)
+    return torch.cat([share_C.log(), torch.zeros(1)])
+
+
 class _RouterTraining:
     """One router's training, a step at a time."""
 
     def __init__(self, ids: Sequence[str], banks: Sequence[Bank], recipe: Recipe, seed: int) -> None:
-        self.plan, self.banks = recipe.router, banks
+        self.plan, self.banks, self.labels = recipe.router, banks, recipe.labels
+        self.log_share_KC = torch.stack([_log_shares(bank, recipe.labels) for bank in banks])
         self.schedule = NoiseSchedule.of(recipe.process)
         self.noise = generator(seed)
         low, high = log_snr_band(self.plan)
@@ -97,6 +119,7 @@ class _RouterTraining:
                 log_snr_low=low,
                 log_snr_high=high,
                 patch=self.plan.patch,
+                labels=recipe.labels,
             )
         self.router.train()
         self.ema = {name: tensor.detach().clone() for name, tensor in self.router.state_dict().items()}
@@ -113,30 +136,43 @@ class _RouterTraining:
         in_band_N = torch.rand(count, generator=self.noise) < self.plan.band_share
         return torch.where(in_band_N, band_N, any_N)
 
-    def _batch(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def _batch(self) -> _Batch:
         """Equally many samples of each shard: noised images, and states of its own trajectories."""
         size = self.plan.batch
         of_states = round(size * self.plan.trajectory_share)
         # The same times for every shard: the noise level alone must say nothing about the label.
         times_N = self._times(size - of_states)
         parts = [self._part(bank, times_N, of_states) for bank in self.banks]
-        label_N = torch.arange(len(parts)).repeat_interleave(size)
-        t_N = torch.cat([t for _, t in parts])
-        return torch.cat([x_t for x_t, _ in parts]), self.schedule.log_snr_T[t_N], label_N
+        x_t_NCHW, t_N, label_N = (torch.cat(column) for column in zip(*parts, strict=True))
+        owner_N = torch.arange(len(parts)).repeat_interleave(size)
+        return _Batch(x_t_NCHW, self.schedule.log_snr_T[t_N], label_N, owner_N)
 
-    def _part(self, bank: Bank, t_N: torch.Tensor, of_states: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _part(self, bank: Bank, t_N: torch.Tensor, of_states: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         rows_N = torch.randint(len(bank.x_NCHW), (len(t_N),), generator=self.noise)
         rows_M = torch.randint(len(bank.x_NCHW), (of_states,), generator=self.noise)
         x0_NCHW = bank.x_NCHW[rows_N]
         noised_NCHW = self.schedule.add_noise(x0_NCHW, torch.randn(x0_NCHW.shape, generator=self.noise), t_N)
-        return torch.cat([noised_NCHW, bank.state_NCHW[rows_M]]), torch.cat([t_N, bank.time_N[rows_M]])
+        times_N = torch.cat([t_N, bank.time_N[rows_M]])
+        return torch.cat([noised_NCHW, bank.state_NCHW[rows_M]]), times_N, self._seen(bank, torch.cat([rows_N, rows_M]))
+
+    def _seen(self, bank: Bank, rows_N: torch.Tensor) -> torch.Tensor:
+        """Return the labels that the router sees: every other sample's is hidden."""
+        if bank.label_N is None:
+            return torch.full_like(rows_N, self.labels)
+        hidden_N = torch.rand(len(rows_N), generator=self.noise) < LABELS_HIDDEN
+        return bank.label_N[rows_N].masked_fill(hidden_N, self.labels)
+
+    def _loss(self, batch: _Batch) -> torch.Tensor:
+        told_N = batch.label_N if self.labels else None
+        logits_NK = self.router(batch.x_t_NCHW, batch.log_snr_N, told_N)
+        # The bank's own p(c | i) is added here, so that the logits stay free of it, as they are free of lambda.
+        return torch.nn.functional.cross_entropy(logits_NK + self.log_share_KC[:, batch.label_N].T, batch.owner_N)
 
     def advance(self) -> TrainingProgress:
         """Do one optimizer step."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.plan.learning_rate * rate_factor(self.step, self.plan.steps, self.plan.steps // 20)
-        x_t_NCHW, log_snr_N, label_N = self._batch()
-        loss = torch.nn.functional.cross_entropy(self.router(x_t_NCHW, log_snr_N), label_N)
+        loss = self._loss(self._batch())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method unannotated
         self.optimizer.step()

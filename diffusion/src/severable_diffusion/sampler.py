@@ -12,6 +12,7 @@ import torch
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
+from severable_diffusion.network import predict
 from severable_diffusion.parametrization import Parametrization, convert
 from severable_diffusion.schedule import NoiseSchedule, linear_ends
 
@@ -47,6 +48,17 @@ def scheduler_for(recipe: Recipe) -> Scheduler:
         set_alpha_to_one=True,
         **shape,
     )
+
+
+def is_own(scheduler: object, schedule: NoiseSchedule) -> bool:
+    """Whether a scheduler stands on the recipe's own levels at whole times, as `scheduler_for` makes it."""
+    if isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        plain = scheduler.config.shift == 1.0 and not scheduler.config.use_dynamic_shifting
+        return bool(plain and schedule.first == 1 and scheduler.config.num_train_timesteps == schedule.last)
+    if not isinstance(scheduler, DDIMScheduler) or schedule.first == 1:
+        return False
+    kept_T = scheduler.alphas_cumprod
+    return len(kept_T) == len(schedule.alpha_T) and torch.allclose(kept_T, schedule.alpha_T**2, atol=1e-6)
 
 
 def set_steps(scheduler: Scheduler, steps: int, device: torch.device | str = "cpu") -> list[int]:
@@ -104,6 +116,7 @@ def draw(
     count: int,
     steps: int,
     generator: torch.Generator,
+    label_N: torch.Tensor | None = None,
     on_state: Callable[[int, torch.Tensor], None] | None = None,
 ) -> torch.Tensor:
     """Return `count` images drawn from one network, float32 in [-1, 1], shape (N, C, H, W).
@@ -114,6 +127,7 @@ def draw(
         count: number of images N.
         steps: sampler steps.
         generator: source of the starting noise; nothing else is random.
+        label_N: int64, what each image is asked for by, where the recipe has conditions.
         on_state: called with every time and the state x_t_NCHW there, noisiest first.
     """
     scheduler, schedule = scheduler_for(recipe), NoiseSchedule.of(recipe.process)
@@ -123,6 +137,6 @@ def draw(
     for index, t in enumerate(set_steps(scheduler, steps)):
         if on_state is not None:
             on_state(t, x_NCHW)
-        prediction_NCHW = network(x_NCHW, t, return_dict=False)[0]
+        prediction_NCHW = predict(network, x_NCHW, t, label_N)
         x_NCHW = step(scheduler, prediction_NCHW, index, x_NCHW, source=source, schedule=schedule)
     return x_NCHW.clamp(-1.0, 1.0)

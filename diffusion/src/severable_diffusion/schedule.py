@@ -77,6 +77,23 @@ class NoiseSchedule:
         nearer_left_N = (log_snr_N - rising_T[right_N - 1]).abs() < (rising_T[right_N] - log_snr_N).abs()
         return self.last - (right_N - nearer_left_N.long())
 
+    def fractional_time_of(self, log_snr: float) -> float:
+        """Return the time, between two whole ones, of a log-SNR; the nearest end where it is beyond the schedule."""
+        rising = self.log_snr_T[self.first :].flip(0).double()
+        place = int(torch.searchsorted(rising, torch.tensor(log_snr, dtype=torch.float64)))
+        if not 0 < place < len(rising):
+            return float(self.last if place == 0 else self.first)
+        low, high = float(rising[place - 1]), float(rising[place])
+        return self.last - (place - 1) - (log_snr - low) / max(high - low, 1e-12)
+
+    def levels_of(self, log_snr: float) -> tuple[float, float]:
+        """Return this process's alpha and sigma of a log-SNR, at any time, also one between two."""
+        ratio = math.exp(-0.5 * log_snr)  # sigma / alpha
+        if self.first == 1:
+            return 1.0 / (1.0 + ratio), ratio / (1.0 + ratio)
+        alpha = 1.0 / math.sqrt(1.0 + ratio * ratio)
+        return alpha, ratio * alpha
+
 
 def betas(process: Process) -> torch.Tensor:
     """Return the variances beta_T of a cosine or linear process, float64 in (0, 0.999]."""

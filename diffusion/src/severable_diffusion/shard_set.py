@@ -2,7 +2,7 @@
 
 On disk, one folder per shard beside an index:
 
-    index.json                      the recipe, and (id, lambda) of every shard, sorted by id
+    index.json                      the recipe, and every shard's `Member`, sorted by id
     <id>/config.json                the recipe's network, byte for byte
     <id>/model.safetensors          the shard's weights
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,14 @@ from torch import nn
 
 from severable_diffusion import network
 from severable_diffusion.errors import CompositeError, RecipeError
+from severable_diffusion.parametrization import Parametrization, convert
 from severable_diffusion.recipe import Recipe
+from severable_diffusion.schedule import NoiseSchedule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from severable_diffusion.drive import Frame
 
 INDEX, CONFIG, WEIGHTS = "index.json", "config.json", "model.safetensors"
 ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9:_-]{0,127}")
@@ -44,21 +49,58 @@ def folder_of(shard_id: str) -> str:
     return shard_id.replace(":", "-")
 
 
-def index_bytes(recipe: Recipe, lambdas: Mapping[str, float]) -> bytes:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """What a composite knows of a shard beside its weights.
+
+    Attributes:
+        share: lambda, above 0; any common factor of all members.
+        parametrization: what it predicts; None for the recipe's, in which predictions are mixed.
+        label_counts: how many of its training images have each of the recipe's labels; None for the same share of each.
+    """
+
+    share: float
+    parametrization: Parametrization | None = None
+    label_counts: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, value: float | Member) -> Member:
+        """Return a member; a number is a lambda."""
+        return value if isinstance(value, Member) else cls(share=float(value))
+
+
+def index_bytes(recipe: Recipe, members: Mapping[str, float | Member]) -> bytes:
     """Return the canonical `index.json` of a set of shards.
 
     Raises:
-        CompositeError: if there is no shard, a lambda is not above 0, or two ids share a folder.
+        CompositeError: if there is no shard, a lambda is not above 0, label counts do not fit the recipe, or two ids
+            share a folder.
     """
-    if not lambdas:
+    if not members:
         raise CompositeError("a composite needs at least one shard")
-    for shard_id, share in lambdas.items():
-        if not 0.0 < share < float("inf"):
-            raise CompositeError(f"lambda of shard {shard_id} is {share}; it must be above 0")
-    if len({folder_of(shard_id) for shard_id in lambdas}) < len(lambdas):
+    known = {shard_id: Member.of(member) for shard_id, member in members.items()}
+    for shard_id, member in known.items():
+        if not 0.0 < member.share < float("inf"):
+            raise CompositeError(f"lambda of shard {shard_id} is {member.share}; it must be above 0")
+        counts = member.label_counts
+        if counts is not None and (len(counts) != recipe.labels or min(counts) < 0 or sum(counts) < 1):
+            raise CompositeError(
+                f"label counts of shard {shard_id} must be one number of 0 or more for each of the recipe's "
+                f"{recipe.labels} labels, and not all 0"
+            )
+    if len({folder_of(shard_id) for shard_id in known}) < len(known):
         raise CompositeError("two shard ids differ only in ':' and '-'; rename one")
-    shards = [{"id": shard_id, "lambda": float(lambdas[shard_id])} for shard_id in sorted(lambdas)]
+    shards = [{"id": shard_id, **_plain(known[shard_id])} for shard_id in sorted(known)]
     return (json.dumps({"recipe": recipe.to_dict(), "shards": shards}, sort_keys=True, indent=2) + "\n").encode()
+
+
+def _plain(member: Member) -> dict[str, Any]:
+    values: dict[str, Any] = {"lambda": member.share}
+    if member.parametrization is not None:
+        values["parametrization"] = str(member.parametrization)
+    if member.label_counts is not None:
+        values["label_counts"] = list(member.label_counts)
+    return values
 
 
 class ShardSet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ships no types
@@ -67,33 +109,48 @@ class ShardSet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ship
     Args:
         recipe: what all shards share.
         networks: each shard's network, from `severable_diffusion.network.load`, by shard id.
-        lambdas: each shard's share of the mixture, above 0, by shard id; any common factor.
+        members: each shard's lambda, or all that is known of it, by shard id.
 
     Raises:
-        CompositeError: if the ids of `networks` and `lambdas` differ, or a lambda is not above 0.
+        CompositeError: if the ids of `networks` and `members` differ, or a member does not fit.
     """
 
     config_name = INDEX
 
-    def __init__(self, recipe: Recipe, networks: Mapping[str, nn.Module], lambdas: Mapping[str, float]) -> None:
+    def __init__(
+        self, recipe: Recipe, networks: Mapping[str, nn.Module], members: Mapping[str, float | Member]
+    ) -> None:
         super().__init__()
-        if networks.keys() != lambdas.keys():
+        if networks.keys() != members.keys():
             raise CompositeError("every shard needs a lambda, and every lambda a shard")
-        self.index = index_bytes(recipe, lambdas)
+        self.index = index_bytes(recipe, members)
         self.recipe = recipe
-        self.shard_ids = tuple(sorted(lambdas))
-        self.lambdas = {shard_id: float(lambdas[shard_id]) for shard_id in self.shard_ids}
+        self.schedule = NoiseSchedule.of(recipe.process)
+        self.source = Parametrization(recipe.parametrization)
+        self.shard_ids = tuple(sorted(members))
+        self.members = {shard_id: Member.of(members[shard_id]) for shard_id in self.shard_ids}
         self.networks = nn.ModuleList([networks[shard_id] for shard_id in self.shard_ids])
 
     @property
     def log_lambda_K(self) -> torch.Tensor:
         """Log lambda of every shard."""
-        return torch.tensor([self.lambdas[shard_id] for shard_id in self.shard_ids], device=self.device).log()
+        shares = [self.members[shard_id].share for shard_id in self.shard_ids]
+        return torch.tensor(shares, device=self.device).log()
 
-    def predict(self, k: int, x_t_MCHW: torch.Tensor, t: int) -> torch.Tensor:
-        """Return shard k's prediction at time t, in the recipe's parametrization."""
-        prediction_MCHW: torch.Tensor = self.networks[k](x_t_MCHW, t, return_dict=False)[0]
-        return prediction_MCHW
+    @property
+    def log_share_KC(self) -> torch.Tensor:
+        """Log p(c | i) of every shard and label, and 0 for "no label": -inf where a shard never saw a label."""
+        rows = [self.members[shard_id].label_counts or (1,) * self.recipe.labels for shard_id in self.shard_ids]
+        share_KC = torch.tensor(rows, dtype=torch.float64, device=self.device)
+        share_KC = share_KC / share_KC.sum(dim=1, keepdim=True)
+        return torch.cat([share_KC.log(), share_KC.new_zeros(len(rows), 1)], dim=1).float()
+
+    def predict(self, k: int, x_t_MCHW: torch.Tensor, frame: Frame, label_M: torch.Tensor | None) -> torch.Tensor:
+        """Return shard k's prediction in the recipe's parametrization, in which predictions are mixed."""
+        said_MCHW = network.predict(self.networks[k], x_t_MCHW, frame.time, label_M)
+        own = self.members[self.shard_ids[k]].parametrization or self.source
+        alpha, sigma = x_t_MCHW.new_tensor(frame.net_alpha), x_t_MCHW.new_tensor(frame.net_sigma)
+        return convert(said_MCHW, own, self.source, x_t_MCHW, alpha=alpha, sigma=sigma)
 
     def save_pretrained(self, save_directory: str | Path, **_options: Any) -> None:
         """Write the folder described above; diffusers' options for other formats do not apply."""
@@ -101,7 +158,7 @@ class ShardSet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ship
             shard_id: network.dump(module.float().state_dict())
             for shard_id, module in zip(self.shard_ids, self.networks, strict=True)
         }
-        write_shards(Path(save_directory), self.recipe, shards, self.lambdas)
+        write_shards(Path(save_directory), self.recipe, shards, self.members)
 
     @classmethod
     def from_pretrained(
@@ -114,18 +171,20 @@ class ShardSet(ModelMixin, ConfigMixin):  # type: ignore[misc]  # diffusers ship
             ShardError: if weights do not fit the recipe.
         """
         directory = Path(pretrained_model_name_or_path)
-        recipe, lambdas = _read_index(directory / INDEX)
-        _refuse_strays(directory, {INDEX, *(folder_of(shard_id) for shard_id in lambdas)})
-        networks = {shard_id: _read_shard(directory / folder_of(shard_id), recipe) for shard_id in lambdas}
-        shards: ShardSet = cls(recipe, networks, lambdas).eval()
+        recipe, members = _read_index(directory / INDEX)
+        _refuse_strays(directory, {INDEX, *(folder_of(shard_id) for shard_id in members)})
+        networks = {shard_id: _read_shard(directory / folder_of(shard_id), recipe) for shard_id in members}
+        shards: ShardSet = cls(recipe, networks, members).eval()
         if torch_dtype is not None:
             shards.to(dtype=torch_dtype)
         return shards
 
 
-def write_shards(directory: Path, recipe: Recipe, shards: Mapping[str, bytes], lambdas: Mapping[str, float]) -> None:
+def write_shards(
+    directory: Path, recipe: Recipe, shards: Mapping[str, bytes], members: Mapping[str, float | Member]
+) -> None:
     """Write the folder described above from the shards' `model.safetensors` bytes, unchanged."""
-    index = index_bytes(recipe, lambdas)
+    index = index_bytes(recipe, members)
     directory.mkdir(parents=True, exist_ok=True)
     for shard_id, data in shards.items():
         folder = directory / folder_of(shard_id)
@@ -135,17 +194,26 @@ def write_shards(directory: Path, recipe: Recipe, shards: Mapping[str, bytes], l
     (directory / INDEX).write_bytes(index)
 
 
-def _read_index(path: Path) -> tuple[Recipe, dict[str, float]]:
+def _read_index(path: Path) -> tuple[Recipe, dict[str, Member]]:
     data = _read(path)
     try:
         index = json.loads(data)
         recipe = Recipe.from_dict(index["recipe"])
-        lambdas = {str(shard["id"]): float(shard["lambda"]) for shard in index["shards"]}
-    except (ValueError, KeyError, TypeError, RecipeError) as error:
+        members = {str(shard["id"]): _member(shard) for shard in index["shards"]}
+    except (ValueError, KeyError, TypeError, AttributeError, RecipeError) as error:
         raise CompositeError(f"{path} is not a composite's index: {error}; assemble the composite again") from error
-    if index_bytes(recipe, lambdas) != data:
+    if index_bytes(recipe, members) != data:
         raise CompositeError(f"{path} is not in canonical form; assemble the composite again")
-    return recipe, lambdas
+    return recipe, members
+
+
+def _member(values: Mapping[str, Any]) -> Member:
+    kind, counts = values.get("parametrization"), values.get("label_counts")
+    return Member(
+        share=float(values["lambda"]),
+        parametrization=None if kind is None else Parametrization(kind),
+        label_counts=None if counts is None else tuple(int(count) for count in counts),
+    )
 
 
 def _read_shard(folder: Path, recipe: Recipe) -> nn.Module:

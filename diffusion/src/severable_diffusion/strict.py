@@ -111,9 +111,13 @@ def _check_one(value: object, bounds: Mapping[str, Any], where: str) -> None:
 
 
 def plain(value: object) -> Any:
-    """Return a dataclass instance as plain JSON values, the inverse of `parse`."""
+    """Return a dataclass instance as plain JSON values, the inverse of `parse`.
+
+    An optional part that is not there is left out, so values from before there was such a part keep their bytes.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {field.name: plain(one) for field, one in pairs if not (one is None and field.default is None)}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return value

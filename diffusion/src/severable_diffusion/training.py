@@ -15,6 +15,7 @@ import torch
 
 from severable_diffusion import network
 from severable_diffusion.environment import generator, repeatable
+from severable_diffusion.errors import RecipeError
 from severable_diffusion.parametrization import Parametrization, target
 from severable_diffusion.schedule import NoiseSchedule
 
@@ -75,6 +76,10 @@ class Trainer:
         recipe: what to train.
         images_NCHW: the party's images, float32 in [-1, 1].
         seed: the run's only randomness.
+        label_N: int64, the label of each image, where the recipe has conditions.
+
+    Raises:
+        RecipeError: if the recipe has conditions and there are no labels, or the other way round, or an unknown label.
 
     Attributes:
         model: the network being trained.
@@ -86,9 +91,12 @@ class Trainer:
         losses: the loss of every step done.
     """
 
-    def __init__(self, recipe: Recipe, images_NCHW: torch.Tensor, seed: int) -> None:
+    def __init__(
+        self, recipe: Recipe, images_NCHW: torch.Tensor, seed: int, label_N: torch.Tensor | None = None
+    ) -> None:
         self.recipe = recipe
         self.images_NCHW = images_NCHW
+        self.label_N = _checked_labels(recipe, len(images_NCHW), label_N)
         self.schedule = NoiseSchedule.of(recipe.process)
         self.model = network.build_seeded(recipe, seed).train()
         self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
@@ -128,8 +136,15 @@ class Trainer:
         alpha_B111, sigma_B111 = self.schedule.at(t_B)
         x_t_BCHW = alpha_B111 * x0_BCHW + sigma_B111 * eps_BCHW
         wanted_BCHW = target(Parametrization(self.recipe.parametrization), x0_BCHW, eps_BCHW, alpha_B111, sigma_B111)
-        predicted_BCHW = self.model(x_t_BCHW, t_B, return_dict=False)[0]
+        predicted_BCHW = network.predict(self.model, x_t_BCHW, t_B, self._labels(rows_B))
         return torch.nn.functional.mse_loss(predicted_BCHW, wanted_BCHW)
+
+    def _labels(self, rows_B: torch.Tensor) -> torch.Tensor | None:
+        """Return the labels of a batch, some of them hidden; draws nothing where there are no conditions."""
+        if self.label_N is None or self.recipe.conditions is None:
+            return None
+        hidden_B = torch.rand(len(rows_B), generator=self.generator) < self.recipe.conditions.drop
+        return self.label_N[rows_B].masked_fill(hidden_B, self.recipe.labels)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -154,6 +169,7 @@ def train(
     images_NCHW: torch.Tensor,
     *,
     seed: int,
+    label_N: torch.Tensor | None = None,
     on_progress: Callable[[TrainingProgress], None] | None = None,
 ) -> TrainedShard:
     """Train one shard from scratch.
@@ -162,6 +178,19 @@ def train(
         recipe: what to train.
         images_NCHW: the party's images, float32 in [-1, 1].
         seed: the run's only randomness; the same seed gives the same bytes.
+        label_N: as in `Trainer`.
         on_progress: called after every step.
     """
-    return Trainer(recipe, images_NCHW, seed).run(on_progress)
+    return Trainer(recipe, images_NCHW, seed, label_N).run(on_progress)
+
+
+def _checked_labels(recipe: Recipe, images: int, label_N: torch.Tensor | None) -> torch.Tensor | None:
+    if recipe.conditions is None:
+        if label_N is not None:
+            raise RecipeError("conditions", "is not there, but labels are given; leave them out or use another recipe")
+        return None
+    if label_N is None or len(label_N) != images:
+        raise RecipeError("conditions", f"asks for the label of each of the {images} images; give them all")
+    if not bool(((label_N >= 0) & (label_N < recipe.labels)).all()):
+        raise RecipeError("conditions.labels", f"has {recipe.labels} labels; an image has another one")
+    return label_N

@@ -1,0 +1,144 @@
+"""Figures 1 to 7: distances of composites, by split and by how they are dispatched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from quality import composites
+from severable_diffusion.composition import TopK
+
+if TYPE_CHECKING:
+    from quality.bench import Bench
+    from quality.composites import Federation, Samples
+
+NAIVE_SAMPLES = 500
+LONE_SAMPLES = 600
+MANY_STEPS = 100
+
+
+def told_of(bench: Bench, drawn: Samples) -> dict[str, float]:
+    """Return a dispatch's distance and what it cost."""
+    return {
+        "distance": bench.distance(drawn.x_NCHW),
+        "evaluations_per_step": drawn.evaluations,
+        "processor_seconds_per_image": drawn.seconds,
+    }
+
+
+def monolith(bench: Bench) -> dict[str, Any]:
+    """Measure the monolith, and the floor: real test images against real training images."""
+    mono = bench.monolith
+    drawn = bench.draw(mono, None, "draw_once", "monolith")
+    few = bench.draw(mono, None, "draw_once", "monolith", count=NAIVE_SAMPLES)
+    return {
+        **told_of(bench, drawn),
+        "distance_of_few": bench.distance(few.x_NCHW),
+        "real_test_images": bench.distance(bench.images.test_NCHW[: bench.size.samples]),
+        "feature_network": bench.features.name,
+        "feature_accuracy": bench.features.accuracy,
+        "training_seconds": mono.shards[0].seconds,
+        "training_steps": mono.shards[0].steps,
+    }
+
+
+def of_split(bench: Bench, split: str, *, full: bool = True, routed: bool = True) -> dict[str, Any]:
+    """Measure a split: drawn by lambda, routed, and naively averaged.
+
+    Args:
+        bench: what to measure on.
+        split: which split.
+        full: whether to measure the full mixture, which costs as much as all shards together.
+        routed: whether to build a router at all.
+    """
+    federation = bench.federation(split)
+    found: dict[str, Any] = {"prior": told_of(bench, bench.draw(federation, None, "draw_once", "prior"))}
+    if routed:
+        built = composites.joint(federation)
+        found["cumulative"] = told_of(bench, bench.draw(federation, built, "cumulative", "joint-cumulative"))
+        if full:
+            found["full"] = told_of(bench, bench.draw(federation, built, "full", "joint-full"))
+        found["router_seconds"], found["bank_seconds"] = built.seconds, built.bank_seconds
+    naive = bench.draw(federation, None, "uniform", "naive", count=NAIVE_SAMPLES)
+    found["naive"] = told_of(bench, naive)
+    found["shard_seconds"] = [shard.seconds for shard in federation.shards]
+    return found
+
+
+def of_heads(bench: Bench, split: str) -> dict[str, Any]:
+    """Measure a router of heads against the public reference: the first half of the test images."""
+    federation = bench.federation(split)
+    built = composites.heads(federation, bench.images.test_NCHW[::2])
+    drawn = bench.draw(federation, built, "cumulative", "heads-cumulative")
+    return {"cumulative": told_of(bench, drawn), "heads_seconds": built.seconds}
+
+
+def k_sweep(bench: Bench, split: str) -> dict[str, Any]:
+    """Measure truncation to the k likeliest shards at every step, and drawing anew at every step."""
+    federation = bench.federation(split)
+    built = composites.joint(federation)
+    found: dict[str, Any] = {}
+    for k in (1, 2, 3):
+        found[f"top_{k}"] = told_of(bench, bench.draw(federation, built, TopK(k), f"joint-top{k}"))
+    found["per_step_draw"] = told_of(bench, bench.draw(federation, built, "per_step_draw", "joint-perstep"))
+    many = bench.draw(federation, built, "per_step_draw", "joint-perstep", steps=MANY_STEPS)
+    found[f"per_step_draw_{MANY_STEPS}_steps"] = told_of(bench, many)
+    once = bench.draw(federation, None, "draw_once", "prior", steps=MANY_STEPS)
+    found[f"prior_{MANY_STEPS}_steps"] = told_of(bench, once)
+    return found
+
+
+def by_number(bench: Bench, split: str) -> dict[str, Any]:
+    """Measure composites of 1, 2, ... shards against all data: routed by lambda, and naively averaged."""
+    federation = bench.federation(split)
+    lone = {shard.name: _lone(bench, federation, shard.name) for shard in federation.shards}
+    routed, naive = {}, {}
+    for count in range(1, len(federation.names) + 1):
+        names = federation.names[:count]
+        share = LONE_SAMPLES // count
+        routed[str(count)] = bench.distance(torch.cat([lone[name][:share] for name in names]))
+        if count in (1, 2, 3, 4, 6, 8, 10):
+            fewer = federation
+            for name in federation.names[count:]:
+                fewer = fewer.without(name)
+            drawn = bench.draw(fewer, None, "uniform", f"naive-of-{count}", count=NAIVE_SAMPLES)
+            naive[str(count)] = bench.distance(drawn.x_NCHW)
+    alone = {name: bench.distance(x_NCHW) for name, x_NCHW in lone.items()}
+    return {"routed": routed, "naive": naive, "one_shard_alone": alone}
+
+
+def _lone(bench: Bench, federation: Federation, name: str) -> torch.Tensor:
+    alone = federation
+    for other in federation.names:
+        if other != name:
+            alone = alone.without(other)
+    return bench.draw(alone, None, "draw_once", f"lone-{name}", count=LONE_SAMPLES).x_NCHW
+
+
+def drop_one(bench: Bench, split: str) -> dict[str, Any]:
+    """Measure what dropping one shard changes for the data of the others, for every shard.
+
+    Before: samples of the whole composite, without those that the dropped shard made. After: samples of the composite
+    rebuilt without it. Both against the retained images, as many samples of each.
+    """
+    federation = bench.federation(split)
+    before = bench.draw(federation, None, "draw_once", "prior", count=3 * bench.size.samples)
+    labels_N = bench.features.labels(before.x_NCHW)
+    found = {}
+    for place, part in enumerate(bench.parts(split)[:3]):
+        fewer = federation.without(part.name)
+        after = bench.draw(fewer, None, "draw_once", "prior", count=2 * bench.size.samples)
+        rows_N = torch.cat([other.rows_N for other in bench.parts(split) if other.name != part.name])
+        retained_NCHW = before.x_NCHW[before.realised_N != place][: len(after.x_NCHW)]
+        one, two = bench.distance(retained_NCHW, rows_N), bench.distance(after.x_NCHW[: len(retained_NCHW)], rows_N)
+        held = torch.tensor(sorted(set(bench.images.train_label_N[part.rows_N].tolist())))
+        gone_N = torch.isin(bench.features.labels(after.x_NCHW), held)
+        found[part.name] = {
+            "before": one,
+            "after": two,
+            "change": two / one - 1.0,
+            "dropped_classes_before": float(torch.isin(labels_N, held).double().mean()),
+            "dropped_classes_after": float(gone_N.double().mean()),
+        }
+    return found

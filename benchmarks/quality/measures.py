@@ -1,0 +1,77 @@
+"""The list of measurements: which need which splits, in the order in which they are worth most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from quality import distances, forgetting, routing
+from quality.splits import CLASS_SPLITS, EVERYTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quality.bench import Bench
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One measurement.
+
+    Attributes:
+        name: of its result.
+        splits: whose shards it needs.
+        run: does it.
+        every_seed: whether it is repeated with every seed.
+        every_set: whether it is done on every data set.
+    """
+
+    name: str
+    splits: tuple[str, ...]
+    run: Callable[[Bench], dict[str, Any]]
+    every_seed: bool = False
+    every_set: bool = False
+
+
+def _of(name: str, measure: Callable[..., dict[str, Any]], split: str, **options: Any) -> Measure:
+    repeated = {key: options.pop(key, False) for key in ("every_seed", "every_set")}
+
+    def run(bench: Bench) -> dict[str, Any]:
+        return measure(bench, split, **options)
+
+    return Measure(name=f"{name}-{split}", splits=(split,), run=run, **repeated)
+
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(name="monolith", splits=(EVERYTHING,), run=distances.monolith, every_seed=True, every_set=True),
+    _of("split", distances.of_split, "class-10", every_seed=True, every_set=True),
+    _of("split", distances.of_split, "class-5", every_seed=True),
+    _of("routers", partial(routing.routers, with_heads=True), "class-10", every_seed=True, every_set=True),
+    _of("calibration", routing.calibration, "class-10", every_seed=True, every_set=True),
+    _of("attribution", routing.attribution, "class-10", every_seed=True, every_set=True),
+    _of("attribution", routing.attribution, "class-5", every_seed=True),
+    _of("split", distances.of_split, "class-8", full=False, every_seed=True),
+    _of("drop", distances.drop_one, "class-8", every_seed=True),
+    _of("heads", distances.of_heads, "class-10", every_seed=True, every_set=True),
+    _of("heads", distances.of_heads, "class-5", every_seed=True),
+    _of("k-sweep", distances.k_sweep, "class-10"),
+    _of("number", distances.by_number, "class-10"),
+    _of("exact", forgetting.exactness, "class-8"),
+    _of("memorization", forgetting.memorization, "class-10", every_set=True),
+    _of("split", distances.of_split, "iid-8", full=False),
+    _of("iid", routing.iid_confidence, "iid-8"),
+    _of("split", distances.of_split, "class-2", full=False),
+    _of("split", distances.of_split, "iid-2", full=False),
+)
+
+
+def wanted(measure: Measure, data: str, seed: int, first_set: str, first_seed: int) -> bool:
+    """Whether a measurement is part of a run on this data set with this seed."""
+    return (measure.every_seed or seed == first_seed) and (measure.every_set or data == first_set)
+
+
+def ready(measure: Measure, bench: Bench) -> bool:
+    """Whether all that it needs is trained."""
+    splits = {*measure.splits, EVERYTHING} if measure.name.startswith("memorization") else set(measure.splits)
+    return all(bench.is_trained(split) for split in splits if split in CLASS_SPLITS or bench.parts(split))

@@ -20,7 +20,7 @@ def tiny(**sections: Any) -> Recipe:
     values = copy.deepcopy(tiny_values())
     for name, change in sections.items():
         if isinstance(change, dict):
-            values[name].update(change)
+            values.setdefault(name, {}).update(change)
         else:
             values[name] = change
     return Recipe.from_dict(values)

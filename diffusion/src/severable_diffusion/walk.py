@@ -92,7 +92,7 @@ class Walk:
         w_NK = torch.zeros(len(x_NCHW), len(self.allowed_K), device=x_NCHW.device)
         w_NK.scatter_(1, memory.committed_N.clamp_min(0)[:, None], 1.0)
         if bool(open_N.any()):
-            rows_MCHW = x_NCHW[open_N].float()  # the router is float32 whatever the shards are
+            rows_MCHW = x_NCHW[open_N].to(getattr(self.router, "dtype", torch.float32))
             log_snr_M = torch.full((len(rows_MCHW),), frame.log_snr, device=x_NCHW.device)
             told_M = None if branch.router_label_N is None else branch.router_label_N[open_N]
             logits_MK = self.router.logits(rows_MCHW, log_snr_M, told_M)

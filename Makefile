@@ -48,6 +48,8 @@ protos: install  ## regenerate the gRPC code from the .proto files
 bench: install  ## run the benchmarks; they write docs/results
 	PYTHONPATH=deploy:benchmarks $(BIN)/python -P benchmarks/demo.py
 	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/trust_layer.py
+	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/dispatch.py
+	test -z "$(EXAMPLE)" || $(MAKE) throughput
 
 throughput: install  ## training speed beside diffusers' example: make throughput EXAMPLE=path/to/train_unconditional.py
 	test -f "$(EXAMPLE)" || { echo "EXAMPLE is no file: give diffusers' train_unconditional.py (see benchmarks/throughput.py)"; exit 1; }

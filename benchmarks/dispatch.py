@@ -159,7 +159,7 @@ class Ways:
             return found
 
         compiled = torch.compile(one, dynamic=True)
-        parameters = [dict(net.named_parameters()) for net in self.networks]
+        parameters: list[dict[str, torch.Tensor]] = [dict(net.named_parameters()) for net in self.networks]
         begun = time.perf_counter()
         for rows in (4, 40, 1):  # it compiles again for larger batches and for a single row
             compiled(parameters[0], torch.zeros(rows, 1, 16, 16))

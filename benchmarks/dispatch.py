@@ -4,7 +4,7 @@
 
 Eight networks of 0.2 M weights on 16x16 images, one thread; every way does the same work in turns, and ratios are taken
 within a turn. A ratio to the monolith is the time of one mixed prediction over that of one network on the same rows.
-With the compiler's minutes it takes about five minutes; `--no-compile` leaves that way out.
+It takes two minutes, and up to four more for the compiler; `--no-compile` leaves that way out.
 """
 
 import argparse

@@ -120,8 +120,8 @@ class Ways:
         self.stack = stack_module_state(networks)
         self.by_name: dict[str, Way] = {
             "monolith": lambda x_NCHW, _: run(self.networks[0], x_NCHW),
-            "loop": lambda x_NCHW, w_NK: mix(lambda k, x: run(self.networks[k], x), x_NCHW, w_NK)[0],
-            "loop_without_networks": lambda x_NCHW, w_NK: mix(lambda _, x: x, x_NCHW, w_NK)[0],
+            "loop": lambda x_NCHW, w_NK: mix(lambda k, rows: run(self.networks[k], x_NCHW[rows]), x_NCHW, w_NK)[0],
+            "loop_without_networks": lambda x_NCHW, w_NK: mix(lambda _, rows: x_NCHW[rows], x_NCHW, w_NK)[0],
             "stacked": self.stacked,
             "loop_channels_last": self.loop_channels_last,
             "monolith_bfloat16": lambda x_NCHW, w_NK: narrow(self.by_name["monolith"], x_NCHW, w_NK),
@@ -131,7 +131,7 @@ class Ways:
     def loop_channels_last(self, x_NCHW: torch.Tensor, w_NK: torch.Tensor) -> torch.Tensor:
         """Mix with images and weights in NHWC order."""
         x_NCHW = x_NCHW.contiguous(memory_format=torch.channels_last)
-        return mix(lambda k, x: run(self.channels_last[k], x), x_NCHW, w_NK)[0]
+        return mix(lambda k, rows: run(self.channels_last[k], x_NCHW[rows]), x_NCHW, w_NK)[0]
 
     def stacked(self, x_NCHW: torch.Tensor, w_NK: torch.Tensor) -> torch.Tensor:
         """All shards in one call, weights stacked, each shard's rows padded to the longest group."""
@@ -163,9 +163,9 @@ class Ways:
         begun = time.perf_counter()
         for rows in (4, 40, 1):  # it compiles again for larger batches and for a single row
             compiled(parameters[0], torch.zeros(rows, 1, 16, 16))
-        self.by_name["loop_compiled"] = lambda x_NCHW, w_NK: mix(lambda k, x: compiled(parameters[k], x), x_NCHW, w_NK)[
-            0
-        ]
+        self.by_name["loop_compiled"] = lambda x_NCHW, w_NK: mix(
+            lambda k, rows: compiled(parameters[k], x_NCHW[rows]), x_NCHW, w_NK
+        )[0]
         return round(time.perf_counter() - begun, 1)
 
 

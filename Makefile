@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := trust diffusion protos client coordinator
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test unit integration check format protos bench fuzz clean
+.PHONY: help install demo test unit integration check format protos bench throughput fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -48,6 +48,13 @@ protos: install  ## regenerate the gRPC code from the .proto files
 bench: install  ## run the benchmarks; they write docs/results
 	PYTHONPATH=deploy:benchmarks $(BIN)/python -P benchmarks/demo.py
 	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/trust_layer.py
+	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/dispatch.py
+	test -z "$(EXAMPLE)" || $(MAKE) throughput
+
+throughput: install  ## training speed beside diffusers' example: make throughput EXAMPLE=path/to/train_unconditional.py
+	test -f "$(EXAMPLE)" || { echo "EXAMPLE is no file: give diffusers' train_unconditional.py (see benchmarks/throughput.py)"; exit 1; }
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --upgrade --target $(VENV)/throughput -r requirements-throughput.txt
+	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/throughput.py --example $(EXAMPLE) --packages $(VENV)/throughput
 
 fuzz: install  ## fuzz every parser, a minute each; writes docs/results/fuzz.json
 	$(BIN)/pip install --quiet --constraint constraints.txt -r requirements-bench.txt

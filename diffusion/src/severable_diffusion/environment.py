@@ -2,6 +2,8 @@
 
 The same recipe, images and seed give the same bytes on one environment: torch build, CPU capability, one thread,
 float32. Another CPU may pick another kernel and round otherwise; so a composite's manifest records `describe()`.
+Training may be executed otherwise (bfloat16, channels-last, compiled, a GPU, more threads); which facts then stand
+beside these, and what still holds, is said by `severable_diffusion.execution`. Banks and routers are made as above.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Training one shard: AdamW on the mean squared error of the recipe's parametrization, with a moving average.
 
 All state that a step reads or writes is an attribute of `Trainer`, and all randomness comes from its generator, so the
-same recipe, images and seed give the same bytes (one thread; see `severable_diffusion.environment`).
+same recipe, images and seed give the same bytes (one thread; see `severable_diffusion.environment`). How a step is
+executed is the plan's business (`severable_diffusion.execution`); the default plan is the one with the bytes.
 Shapes: N images, B batch, C, H, W.
 """
 
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from severable_diffusion import network
-from severable_diffusion.environment import generator, repeatable
+from severable_diffusion.environment import generator
 from severable_diffusion.errors import RecipeError
+from severable_diffusion.execution import DEFAULT, ExecutionPlan
 from severable_diffusion.parametrization import Parametrization, target
 from severable_diffusion.schedule import NoiseSchedule
 
@@ -77,6 +79,7 @@ class Trainer:
         images_NCHW: the party's images, float32 in [-1, 1].
         seed: the run's only randomness.
         label_N: int64, the label of each image, where the recipe has conditions.
+        plan: how to execute it; anything but the default rounds otherwise.
 
     Raises:
         RecipeError: if the recipe has conditions and there are no labels, or the other way round, or an unknown label.
@@ -92,14 +95,25 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, images_NCHW: torch.Tensor, seed: int, label_N: torch.Tensor | None = None
+        self,
+        recipe: Recipe,
+        images_NCHW: torch.Tensor,
+        seed: int,
+        label_N: torch.Tensor | None = None,
+        *,
+        plan: ExecutionPlan = DEFAULT,
     ) -> None:
         self.recipe = recipe
+        self.plan = plan
         self.images_NCHW = images_NCHW
         self.label_N = _checked_labels(recipe, len(images_NCHW), label_N)
         self.schedule = NoiseSchedule.of(recipe.process)
         self.model = network.build_seeded(recipe, seed).train()
-        self.ema = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        plan.place(self.model)
+        self._forward = plan.forward(self.model)
+        # Both name the model's own tensors, in one order; asking the model for them anew would cost at every step.
+        self._parameters, self._weights = list(self.model.parameters()), self.model.state_dict()
+        self.ema = {name: tensor.detach().clone() for name, tensor in self._weights.items()}
         budget = recipe.training
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay, fused=True
@@ -117,7 +131,7 @@ class Trainer:
         loss = self._loss()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method unannotated
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), budget.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self._parameters, budget.gradient_clip)
         self.optimizer.step()
         self.step += 1
         self._average()
@@ -134,10 +148,15 @@ class Trainer:
         x0_BCHW = self.images_NCHW[rows_B]
         eps_BCHW = torch.randn(x0_BCHW.shape, generator=self.generator)
         alpha_B111, sigma_B111 = self.schedule.at(t_B)
-        x_t_BCHW = alpha_B111 * x0_BCHW + sigma_B111 * eps_BCHW
+        x_t_BCHW = self.plan.image(alpha_B111 * x0_BCHW + sigma_B111 * eps_BCHW)
         wanted_BCHW = target(Parametrization(self.recipe.parametrization), x0_BCHW, eps_BCHW, alpha_B111, sigma_B111)
-        predicted_BCHW = network.predict(self.model, x_t_BCHW, t_B, self._labels(rows_B))
-        return torch.nn.functional.mse_loss(predicted_BCHW, wanted_BCHW)
+        label_B = self._labels(rows_B)
+        device = x_t_BCHW.device
+        with self.plan.precision():
+            predicted_BCHW = network.predict(
+                self._forward, x_t_BCHW, t_B.to(device), None if label_B is None else label_B.to(device)
+            )
+        return torch.nn.functional.mse_loss(predicted_BCHW.float(), self.plan.image(wanted_BCHW))
 
     def _labels(self, rows_B: torch.Tensor) -> torch.Tensor | None:
         """Return the labels of a batch, some of them hidden; draws nothing where there are no conditions."""
@@ -150,18 +169,18 @@ class Trainer:
     def _average(self) -> None:
         # The warm-up keeps the random start out of a short run's average.
         decay = min(self.recipe.training.ema_decay, (1 + self.step) / (EMA_WARM_UP + self.step))
-        now = self.model.state_dict()
-        torch._foreach_lerp_(list(self.ema.values()), [now[name] for name in self.ema], 1.0 - decay)
+        torch._foreach_lerp_(list(self.ema.values()), [self._weights[name] for name in self.ema], 1.0 - decay)
 
     def run(self, on_progress: Callable[[TrainingProgress], None] | None = None) -> TrainedShard:
-        """Do all remaining steps on one thread and return the shard."""
-        with repeatable():
+        """Do all remaining steps, on the plan's threads, and return the shard."""
+        with self.plan.running():
             while self.step < self.steps:
                 progress = self.advance()
                 if on_progress is not None:
                     on_progress(progress)
         tail = self.losses[-max(1, len(self.losses) // 10) :]
-        return TrainedShard(state_dict=dict(self.ema), steps=self.step, loss=sum(tail) / len(tail))
+        average = {name: tensor.to("cpu", memory_format=torch.contiguous_format) for name, tensor in self.ema.items()}
+        return TrainedShard(state_dict=average, steps=self.step, loss=sum(tail) / len(tail))
 
 
 def train(
@@ -171,6 +190,7 @@ def train(
     seed: int,
     label_N: torch.Tensor | None = None,
     on_progress: Callable[[TrainingProgress], None] | None = None,
+    plan: ExecutionPlan = DEFAULT,
 ) -> TrainedShard:
     """Train one shard from scratch.
 
@@ -180,8 +200,9 @@ def train(
         seed: the run's only randomness; the same seed gives the same bytes.
         label_N: as in `Trainer`.
         on_progress: called after every step.
+        plan: how to execute it; anything but the default rounds otherwise.
     """
-    return Trainer(recipe, images_NCHW, seed, label_N).run(on_progress)
+    return Trainer(recipe, images_NCHW, seed, label_N, plan=plan).run(on_progress)
 
 
 def _checked_labels(recipe: Recipe, images: int, label_N: torch.Tensor | None) -> torch.Tensor | None:

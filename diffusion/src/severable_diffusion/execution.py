@@ -1,0 +1,89 @@
+"""How a computation is executed, apart from what is computed: device, precision, memory layout, compilation, threads.
+
+A plan is no part of a recipe or of its digest. The default plan is the one that byte equality is stated for (see
+`severable_diffusion.environment`): CPU, float32, not compiled, one thread. Under any other plan:
+
+- the draws are the same: batches, times and noise come from a CPU generator and are moved;
+- sums are rounded otherwise, so the weights differ from the default plan's, and the loss agrees only about;
+- two runs of one plan on one machine gave the same bytes on the CPU (tests); on a GPU nothing is claimed, since
+  convolutions there may add in any order.
+
+A shard enters a composite by its digest, so a shard may be trained under any plan. Banks and routers may not: the proof
+of a removal makes them again and compares bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from severable_diffusion import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionPlan:
+    """How to run a network.
+
+    Attributes:
+        device: where torch computes: "cpu", "cuda", "cuda:1".
+        autocast: the narrower type for convolutions and matrix products, torch.bfloat16; None computes all in float32.
+            Weights, optimizer state, moving average and loss are float32 in either case.
+        channels_last: keep images and convolution weights in NHWC order.
+        compile: hand the network to torch.compile; needs a C++ compiler, and about a minute before the first step.
+        threads: torch's threads, 1 or more.
+    """
+
+    device: str = "cpu"
+    autocast: torch.dtype | None = None
+    channels_last: bool = False
+    compile: bool = False
+    threads: int = 1
+
+    def place(self, model: torch.nn.Module) -> None:
+        """Move a network to the device and into the memory layout, in place."""
+        model.to(self.device)
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+
+    def forward(self, model: torch.nn.Module) -> Callable[..., Any]:
+        """Return the placed network's forward pass, compiled if the plan says so."""
+        if not self.compile:
+            return model
+        compiled: Callable[..., Any] = torch.compile(model)
+        return compiled
+
+    def image(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+        """Return images on the device and in the memory layout; the same tensor if it is there already."""
+        if self.channels_last:
+            return x_NCHW.to(self.device, memory_format=torch.channels_last)
+        return x_NCHW.to(self.device)
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which the forward pass runs."""
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=self.autocast)
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run the block with the plan's number of torch threads; like `environment.repeatable`, process wide."""
+        with environment.repeatable():
+            torch.set_num_threads(self.threads)
+            yield
+
+    def describe(self) -> dict[str, str]:
+        """Return the facts on which the bytes of what this plan makes depend, by name."""
+        facts = environment.describe() | {"threads": str(self.threads)}
+        if self.autocast is not None:
+            facts["dtype"] += f", autocast {str(self.autocast).removeprefix('torch.')}"
+        chosen = {"device": self.device != "cpu", "channels_last": self.channels_last, "compile": self.compile}
+        return facts | {name: str(getattr(self, name)) for name, other in chosen.items() if other}
+
+
+DEFAULT = ExecutionPlan()

@@ -14,8 +14,9 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from recording import RESULTS
 
-from quality import data, shards
+from quality import data, distances, plots, report, shards
 from quality.bench import Bench
 from quality.measures import MEASURES, ready, wanted
 from quality.plan import FURTHER, MAIN, Size, Training, read_size, trainings
@@ -32,9 +33,11 @@ def main() -> None:
         sys.exit(f"quality: {error}")
     args.work.mkdir(parents=True, exist_ok=True)
     if args.only in (None, "train"):
-        train_all(args.data, args.work, args.size, args.datasets, args.seeds, args.jobs)
+        train_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds, jobs=args.jobs)
     if args.only in (None, "measure"):
-        measure_all(args.data, args.work, args.size, args.datasets, args.seeds, args.jobs)
+        measure_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds, jobs=args.jobs)
+    if args.only in (None, "report"):
+        report_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds)
 
 
 def _arguments() -> argparse.Namespace:
@@ -49,7 +52,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train_all(folder: Path, work: Path, size: str, names: list[str], seeds: list[int], jobs: int) -> None:
+def train_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int], jobs: int) -> None:
     """Train every network that is not there yet, the ones of the main figures first."""
     todo: list[Training] = []
     first, others = names[:1], names[1:]
@@ -86,23 +89,24 @@ def train_one(folder: Path, work: Path, size: str, one: Training) -> str:
     return f"{shard.steps} steps, {shard.seconds:.0f} s of processor time, loss {shard.loss:.4f}"
 
 
-def measure_all(folder: Path, work: Path, size: str, names: list[str], seeds: list[int], jobs: int) -> None:
+def measure_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int], jobs: int) -> None:
     """Measure all that is trained; what was measured already is kept."""
     todo = [
         (measure.name, name, seed)
-        for seed, name in itertools.product(seeds, names)
         for measure in MEASURES
+        for seed, name in itertools.product(seeds, names)
         if wanted(measure, name, seed, names[0], seeds[0])
     ]
     with ProcessPoolExecutor(jobs) as pool:
-        running = {pool.submit(measure_one, folder, work, size, *one): one for one in todo}
+        running = {pool.submit(measure_one, folder, work, size, one=one): one for one in todo}
         for done, future in enumerate(as_completed(running), 1):
             print(f"{done}/{len(todo)} {' '.join(map(str, running[future]))}: {future.result()}", flush=True)
 
 
-def measure_one(folder: Path, work: Path, size: str, what: str, name: str, seed: int) -> str:
+def measure_one(folder: Path, work: Path, size: str, *, one: tuple[str, str, int]) -> str:
     """Do one measurement in this process, on one thread, if what it needs is trained."""
     torch.set_num_threads(1)
+    what, name, seed = one
     plan = read_size(size)
     bench = Bench(images=_images(folder, name, plan.recipe.image.size), size=plan, work=work, seed=seed)
     measure = next(one for one in MEASURES if one.name == what)
@@ -111,6 +115,25 @@ def measure_one(folder: Path, work: Path, size: str, what: str, name: str, seed:
     begun = time.monotonic()
     bench.once(what, [bench.federation(split) for split in measure.splits], lambda: measure.run(bench))
     return f"{time.monotonic() - begun:.0f} s"
+
+
+def report_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int]) -> None:
+    """Write docs/results/quality.json and its pictures from what was measured."""
+    figures = report.write(work, size)
+    for name in names:
+        measured = report.Measured.read(work / name)
+        made = plots.all_of(RESULTS / "quality", measured, figures[name])
+        plan = read_size(size)
+        bench = Bench(images=_images(folder, name, plan.recipe.image.size), size=plan, work=work, seed=seeds[0])
+        rows = {
+            "real": bench.images.train_NCHW,
+            "monolith": bench.draw(bench.monolith, None, "draw_once", "monolith").x_NCHW,
+        }
+        federation = bench.federation("class-10")
+        rows["composite"] = bench.draw(federation, None, "draw_once", "prior").x_NCHW
+        rows["naive"] = bench.draw(federation, None, "uniform", "naive", count=distances.NAIVE_SAMPLES).x_NCHW
+        plots.samples(RESULTS / "quality" / f"{name}-samples.png", rows)
+        print(f"{name}: {', '.join(made)}, {name}-samples.png")
 
 
 def _told(what: str, step: int, steps: int) -> None:

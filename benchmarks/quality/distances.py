@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,24 +18,25 @@ if TYPE_CHECKING:
 NAIVE_SAMPLES = 500
 LONE_SAMPLES = 600
 MANY_STEPS = 60
+COST_IMAGES, COST_TURNS = 512, 5
 
 
-def told_of(bench: Bench, drawn: Samples) -> dict[str, float]:
+def told_of(bench: Bench, samples: Samples) -> dict[str, float]:
     """Return a dispatch's distance and what it cost."""
     return {
-        "distance": bench.distance(drawn.x_NCHW),
-        "evaluations_per_step": drawn.evaluations,
-        "processor_seconds_per_image": drawn.seconds,
+        "distance": bench.distance(samples.x_NCHW),
+        "evaluations_per_step": samples.evaluations,
+        "processor_seconds_per_image": samples.seconds,
     }
 
 
 def monolith(bench: Bench) -> dict[str, Any]:
     """Measure the monolith, and the floor: real test images against real training images."""
     mono = bench.monolith
-    drawn = bench.draw(mono, None, "draw_once", "monolith")
+    many = bench.draw(mono, None, "draw_once", "monolith")
     few = bench.draw(mono, None, "draw_once", "monolith", count=NAIVE_SAMPLES)
     return {
-        **told_of(bench, drawn),
+        **told_of(bench, many),
         "distance_of_few": bench.distance(few.x_NCHW),
         "real_test_images": bench.distance(bench.images.test_NCHW[: bench.size.samples]),
         "feature_network": bench.features.name,
@@ -43,35 +46,73 @@ def monolith(bench: Bench) -> dict[str, Any]:
     }
 
 
-def of_split(bench: Bench, split: str, *, full: bool = True, routed: bool = True) -> dict[str, Any]:
-    """Measure a split: drawn by lambda, routed, and naively averaged.
-
-    Args:
-        bench: what to measure on.
-        split: which split.
-        full: whether to measure the full mixture, which costs as much as all shards together.
-        routed: whether to build a router at all.
-    """
+def drawn(bench: Bench, split: str) -> dict[str, Any]:
+    """Measure a split without a router: one shard a sample, drawn by lambda, and naive averaging."""
     federation = bench.federation(split)
-    found: dict[str, Any] = {"prior": told_of(bench, bench.draw(federation, None, "draw_once", "prior"))}
-    if routed:
-        built = composites.joint(federation)
-        found["cumulative"] = told_of(bench, bench.draw(federation, built, "cumulative", "joint-cumulative"))
-        if full:
-            found["full"] = told_of(bench, bench.draw(federation, built, "full", "joint-full"))
-        found["router_seconds"], found["bank_seconds"] = built.seconds, built.bank_seconds
-    naive = bench.draw(federation, None, "uniform", "naive", count=NAIVE_SAMPLES)
-    found["naive"] = told_of(bench, naive)
-    found["shard_seconds"] = [shard.seconds for shard in federation.shards]
+    return {
+        "prior": told_of(bench, bench.draw(federation, None, "draw_once", "prior")),
+        "naive": told_of(bench, bench.draw(federation, None, "uniform", "naive", count=NAIVE_SAMPLES)),
+        "shard_seconds": [shard.seconds for shard in federation.shards],
+    }
+
+
+def routed(bench: Bench, split: str, *, full: bool = True) -> dict[str, Any]:
+    """Measure a split with a joint router; `full` for the whole mixture too, which costs as much as all shards."""
+    federation = bench.federation(split)
+    built = composites.joint(federation)
+    found: dict[str, Any] = {"router_seconds": built.seconds, "bank_seconds": built.bank_seconds}
+    found["cumulative"] = told_of(bench, bench.draw(federation, built, "cumulative", "joint-cumulative"))
+    if full:
+        found["full"] = told_of(bench, bench.draw(federation, built, "full", "joint-full"))
     return found
+
+
+def larger_router(bench: Bench, split: str) -> dict[str, Any]:
+    """Measure what a router of four times the training and three times the bank changes: the remedy for a weak one."""
+    recipe = bench.size.recipe
+    larger = replace(
+        recipe,
+        bank=replace(recipe.bank, images=3 * recipe.bank.images),
+        router=replace(recipe.router, steps=4 * recipe.router.steps, batch=32, channels=24, patch=1),
+    )
+    federation = replace(bench.federation(split), recipe=larger)
+    built = composites.joint(federation)
+    few = {"count": NAIVE_SAMPLES * 2}
+    return {
+        "router_seconds": built.seconds,
+        "bank_seconds": built.bank_seconds,
+        "draw_late": told_of(bench, bench.draw(federation, built, "draw_late", "larger-late", **few)),
+        "cumulative": told_of(bench, bench.draw(federation, built, "cumulative", "larger-cumulative", **few)),
+        "prior": told_of(bench, bench.draw(federation, None, "draw_once", "larger-prior", **few)),
+    }
+
+
+def cost(bench: Bench, split: str) -> dict[str, Any]:
+    """Measure the processor time of a plain image from the composite and from the monolith, in alternating turns."""
+    pipelines = {"composite": composites.pipeline_of(bench.federation(split), None)}
+    pipelines["monolith"] = composites.pipeline_of(bench.monolith, None)
+    turns: dict[str, list[float]] = {name: [] for name in pipelines}
+    for turn in range(COST_TURNS + 1):
+        for name, pipeline in pipelines.items():
+            begun = time.process_time()
+            pipeline(COST_IMAGES, torch.Generator().manual_seed(turn), dispatch="draw_once", output_type="pt")
+            turns[name].append(time.process_time() - begun)
+    pairs = zip(turns["composite"][1:], turns["monolith"][1:], strict=True)  # the first turn warms up
+    ratios = sorted(one / other for one, other in pairs)
+    return {
+        "ratio": ratios[len(ratios) // 2],
+        "ratios": ratios,
+        "images": COST_IMAGES,
+        "shards": len(bench.parts(split)),
+    }
 
 
 def of_heads(bench: Bench, split: str) -> dict[str, Any]:
     """Measure a router of heads against the public reference: the first half of the test images."""
     federation = bench.federation(split)
     built = composites.heads(federation, bench.images.test_NCHW[::2])
-    drawn = bench.draw(federation, built, "cumulative", "heads-cumulative")
-    return {"cumulative": told_of(bench, drawn), "heads_seconds": built.seconds}
+    mixed = bench.draw(federation, built, "cumulative", "heads-cumulative")
+    return {"cumulative": told_of(bench, mixed), "heads_seconds": built.seconds}
 
 
 def k_sweep(bench: Bench, split: str) -> dict[str, Any]:
@@ -102,8 +143,8 @@ def by_number(bench: Bench, split: str) -> dict[str, Any]:
             fewer = federation
             for name in federation.names[count:]:
                 fewer = fewer.without(name)
-            drawn = bench.draw(fewer, None, "uniform", f"naive-of-{count}", count=NAIVE_SAMPLES)
-            naive[str(count)] = bench.distance(drawn.x_NCHW)
+            averaged = bench.draw(fewer, None, "uniform", f"naive-of-{count}", count=NAIVE_SAMPLES)
+            naive[str(count)] = bench.distance(averaged.x_NCHW)
     alone = {name: bench.distance(x_NCHW) for name, x_NCHW in lone.items()}
     return {"routed": routed, "naive": naive, "one_shard_alone": alone}
 

@@ -36,6 +36,7 @@ def sample(
         generator=torch.Generator().manual_seed(SEED),
         allowed=allowed,
         router_override=override,
+        dispatch="cumulative",
         output_type="pt",
         return_dict=False,
     )

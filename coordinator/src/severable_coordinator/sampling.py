@@ -47,7 +47,12 @@ def sample_composite(
 
     noise = torch.Generator().manual_seed(seed)
     images_NCHW, attribution = pipeline(
-        batch_size=images, generator=noise, output_type="pt", return_dict=False, callback_on_step_end=told
+        batch_size=images,
+        generator=noise,
+        dispatch="cumulative",  # the picture of the router's weights needs a router's weights
+        output_type="pt",
+        return_dict=False,
+        callback_on_step_end=told,
     )
     leaders = [attribution.leader(image, final=False) for image in range(images)]
     labels = [f"{names[shard]} {weight:.0%}" for shard, weight in leaders]

@@ -1,17 +1,25 @@
 """Attribution: whose shards made an image, and by how much.
 
-The credit of a shard is its mean weight over the sampler's steps (CDM, arXiv 2308.01937, figure 3). Where a dispatch
-bound a sample to one shard, that shard is the exact answer and is given too.
+Three answers, each row summing to 1:
+
+    weights     the mean weight over the sampler's steps (CDM, arXiv 2308.01937, figure 3)
+    weighted    each step counts by the log-SNR it covers, so that the noisy part, where all shards weigh alike, does not
+                pull everything to the lambdas
+    realised    the shard that a dispatch bound the sample to: exact provenance, since no other shard touched it later;
+                its weights at the last step where it was never bound
+
 Shapes: N images, K shards, S sampler steps.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
+
+TELLING = (-6.0, 4.0)
+"""log-SNR, from pure noise for all purposes to an image whose owner is long decided."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -40,6 +48,23 @@ class Attribution:
         return self.trajectory_SNK.mean(dim=0)
 
     @property
+    def weighted_NK(self) -> torch.Tensor:
+        """Credit: mean weight over log-SNR within `TELLING`, outside of which nothing is decided; rows sum to 1."""
+        at_S = torch.tensor(self.log_snr).clamp(*TELLING)
+        covered_S = torch.diff(at_S, append=torch.tensor([TELLING[1]])).clamp_min(0.0)
+        if float(covered_S.sum()) == 0.0:
+            return self.final_NK
+        return (covered_S[:, None, None] * self.trajectory_SNK).sum(dim=0) / covered_S.sum()
+
+    @property
+    def realised_NK(self) -> torch.Tensor:
+        """Credit: 1 for the shard that a sample was bound to, else its weights at the last step; rows sum to 1."""
+        if self.realised_N is None:
+            return self.final_NK
+        bound_NK = torch.zeros_like(self.final_NK).scatter(1, self.realised_N.clamp_min(0)[:, None], 1.0)
+        return torch.where((self.realised_N >= 0)[:, None], bound_NK, self.final_NK)
+
+    @property
     def final_NK(self) -> torch.Tensor:
         """Weight at the last step, where the noise is lowest: which shard the finished image belongs to."""
         return self.trajectory_SNK[-1]
@@ -60,6 +85,7 @@ class Attribution:
         bound = -1 if self.realised_N is None else int(self.realised_N[image])
         return {
             "credit": self._named(self.weights_NK[image]),
+            "weighted": self._named(self.weighted_NK[image]),
             "final": self._named(self.final_NK[image]),
             "realised": self.shard_ids[bound] if bound >= 0 else None,
         }
@@ -68,7 +94,9 @@ class Attribution:
         """Return the batch's attribution as plain JSON values."""
         return {
             "credit": self._named(self.weights_NK.mean(dim=0)),
+            "weighted": self._named(self.weighted_NK.mean(dim=0)),
             "final": self._named(self.final_NK.mean(dim=0)),
+            "realised": self._named(self.realised_NK.mean(dim=0)),
             "evaluations_per_step": self.evaluations_per_step,
             "images": [self.image_to_dict(image) for image in range(self.trajectory_SNK.shape[1])],
         }

@@ -36,7 +36,7 @@ from severable_diffusion.walk import Walk
 __all__ = ["CompositeOutput", "CompositePipeline", "write_composite"]
 
 OutputType = Literal["pil", "pt", "np"]
-DEFAULT_DISPATCH = "cumulative"
+DEFAULT_DISPATCH = "draw_once"
 StepCallback = Callable[[Any, int, float, dict[str, torch.Tensor]], dict[str, Any]]
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recording import RESULTS, ROOT, record
 
 from quality import work
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COMMAND = "PYTHONPATH=benchmarks python -P -m quality --data DIR"
 MISSING = None

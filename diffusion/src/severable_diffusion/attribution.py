@@ -3,8 +3,8 @@
 Three answers, each row summing to 1:
 
     weights     the mean weight over the sampler's steps (CDM, arXiv 2308.01937, figure 3)
-    weighted    each step counts by the log-SNR it covers, so that the noisy part, where all shards weigh alike, does not
-                pull everything to the lambdas
+    weighted    each step counts by the log-SNR it covers, so that the noisy part, where all shards weigh alike, does
+                not pull everything to the lambdas
     realised    the shard that a dispatch bound the sample to: exact provenance, since no other shard touched it later;
                 its weights at the last step where it was never bound
 

@@ -125,6 +125,14 @@ def test_a_contract_is_offered_listed_and_shown_in_sentences(cli: Cli, world: Wo
     assert "archive" in cli("contract", "show", str(row["id"])[:20], *home)
 
 
+def test_a_contract_is_suspended_and_resumed_by_the_beginning_of_its_id(cli: Cli, world: World) -> None:
+    home, contract = ("--home", str(world.home)), str(world.agree("archive"))
+    assert "`contract resume`" in cli("contract", "suspend", contract[:20], *home)
+    assert json.loads(cli("contract", "list", "--format", "json", *home))[0]["state"] == "suspended"
+    assert "in force again" in cli("contract", "resume", contract[:20], *home)
+    assert json.loads(cli("contract", "list", "--format", "json", *home))[0]["state"] == "active"
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [("{", "not JSON"), ("[]", "JSON object"), ('{"name": "x", "evil": 1}', "recipe.json"), (None, "cannot be read")],

@@ -68,6 +68,49 @@ def test_an_offer_to_a_stranger_names_the_command_that_lists_parties(world: Worl
         world.coordinator.contracting.offer("nobody", world.recipe, terms())
 
 
+def test_a_suspended_contract_permits_nothing_until_it_is_resumed(world: World) -> None:
+    record = world.coordinator.contracts.contract(world.agree("archive"))
+    world.coordinator.contracting.suspend(record)
+    assert [action for action in Action if world.coordinator.contracting.in_force(action)] == []
+    with pytest.raises(ConflictError, match="suspended"):
+        world.coordinator.contracting.offer("archive", world.recipe, terms())
+    suspended = world.coordinator.contracts.contract(record.id)
+    world.coordinator.contracting.resume(suspended)
+    assert all(world.coordinator.contracting.in_force(action) for action in Action)
+
+
+def test_what_is_not_in_force_is_not_suspended_and_what_is_not_suspended_not_resumed(world: World) -> None:
+    offered = world.coordinator.contracting.offer("archive", world.recipe, terms())
+    record = world.coordinator.contracts.contract(statement_id(offered))
+    with pytest.raises(ContractError, match="offered cannot suspend"):
+        world.coordinator.contracting.suspend(record)
+    with pytest.raises(ContractError, match="offered cannot resume"):
+        world.coordinator.contracting.resume(record)
+
+
+def test_a_suspended_contract_is_not_resumed_after_its_term_or_for_a_revoked_party(world: World) -> None:
+    archive = world.coordinator.contracts.contract(world.agree("archive"))
+    clinic = world.coordinator.contracts.contract(world.agree("clinic", days=1))
+    for record in (archive, clinic):
+        world.coordinator.contracting.suspend(record)
+    world.clock.advance(days=1)
+    world.standing.revoke("archive")
+    with pytest.raises(ConflictError, match="revoked"):
+        world.coordinator.contracting.resume(world.coordinator.contracts.contract(archive.id))
+    with pytest.raises(ConflictError, match="term of contract"):
+        world.coordinator.contracting.resume(world.coordinator.contracts.contract(clinic.id))
+
+
+def test_a_suspended_contract_can_still_be_ended_by_its_party(world: World) -> None:
+    contract = world.agree("archive")
+    shard = world.ship("archive")
+    world.coordinator.contracting.suspend(world.coordinator.contracts.contract(contract))
+    record = world.coordinator.requests.receive("archive", world.ask_for_erasure("archive", contract))
+    assert world.coordinator.contracts.contract(contract).state is ContractState.TERMINATED
+    world.coordinator.removal.run(record, quiet)
+    assert shard not in [one.id for one in world.coordinator.shards.shards()]
+
+
 def test_training_is_asked_of_parties_in_force_only_and_once(world: World) -> None:
     with pytest.raises(ConflictError, match="nobody to train"):
         world.coordinator.training.open_batch(world.recipe.digest, frozenset())

@@ -166,6 +166,24 @@ class Contracting:
             found.append(previous)
         return found
 
+    def suspend(self, record: ContractRecord) -> None:
+        """Put a contract in force on hold: until it is resumed, it permits nothing. ContractError."""
+        self.contracts.put(replace(record, state=advance(record.state, ContractEvent.SUSPEND)))
+
+    def resume(self, record: ContractRecord) -> None:
+        """Put a suspended contract in force again, within its term.
+
+        Raises:
+            ContractError: it is not suspended.
+            ConflictError: its term is over, or the party is revoked.
+        """
+        state = advance(record.state, ContractEvent.RESUME)
+        if self.clock() >= self.prove(record).value.valid_until:
+            raise ConflictError(f"the term of contract {record.id} is over; offer a new one")
+        if self.parties.party(record.party).status == PartyStatus.REVOKED:
+            raise ConflictError(f"party {record.party} is revoked; invite it anew under another name")
+        self.contracts.put(replace(record, state=state))
+
     def terminate(self, record: ContractRecord, at: datetime) -> datetime:
         """End a contract on the party's notice; returns when it takes effect (the notice period later)."""
         contract = self.prove(record).value
@@ -173,7 +191,7 @@ class Contracting:
         return at + timedelta(days=contract.notice_days)
 
 
-OPEN_STATES = frozenset({ContractState.OFFERED, ContractState.SIGNED, ContractState.ACTIVE})
+OPEN_STATES = frozenset({ContractState.OFFERED, ContractState.SIGNED, ContractState.ACTIVE, ContractState.SUSPENDED})
 
 
 def _record(envelope: Envelope, party: str, state: ContractState) -> ContractRecord:

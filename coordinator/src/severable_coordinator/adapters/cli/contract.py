@@ -1,4 +1,4 @@
-"""`contract offer`, `contract template`, `contract list` and `contract show`."""
+"""`contract offer`, `template`, `list`, `show`, `suspend` and `resume`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +130,28 @@ def show(
     record = find(open_home(home).contracts, contract)
     print(f"contract {record.id} with {record.party}: {record.state}")
     print(describe(read_unverified(record.envelope, Contract)))
+
+
+@app.command(epilog="Example: severable-coordinator contract suspend sha256:3f2a")
+def suspend(
+    contract: Annotated[str, typer.Argument(help="The contract's id, or its beginning.")], home: Home = DEFAULT_HOME
+) -> None:
+    """Put a contract on hold: nothing is trained, composed, sampled or exported under it until `resume`."""
+    coordinator = open_home(home)
+    record = find(coordinator.contracts, contract)
+    coordinator.contracting.suspend(record)
+    print(f"contract {record.id} with {record.party} is suspended; `contract resume` puts it in force again")
+
+
+@app.command(epilog="Example: severable-coordinator contract resume sha256:3f2a")
+def resume(
+    contract: Annotated[str, typer.Argument(help="The contract's id, or its beginning.")], home: Home = DEFAULT_HOME
+) -> None:
+    """Put a suspended contract in force again."""
+    coordinator = open_home(home)
+    record = find(coordinator.contracts, contract)
+    coordinator.contracting.resume(record)
+    print(f"contract {record.id} with {record.party} is in force again")
 
 
 def find(contracts: ContractStore, beginning: str) -> ContractRecord:

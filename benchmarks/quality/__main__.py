@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from recording import RESULTS
 
-from quality import data, distances, plots, report, shards
+from quality import credit_plots, data, distances, page, plots, report, routing, shards
 from quality.bench import Bench
 from quality.measures import MEASURES, ready, wanted
 from quality.plan import FURTHER, MAIN, Size, Training, read_size, trainings
@@ -119,12 +119,16 @@ def measure_one(folder: Path, work: Path, size: str, *, one: tuple[str, str, int
 
 def report_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int]) -> None:
     """Write docs/results/quality.json and its pictures from what was measured."""
-    figures = report.write(work, size)
-    for name in names:
-        measured = report.Measured.read(work / name)
+    figures, plan = report.write(work, size), read_size(size)
+    sets = [report.Measured.read(work / name) for name in names]
+    for measured in sets:
+        name = measured.name
         made = plots.all_of(RESULTS / "quality", measured, figures[name])
-        plan = read_size(size)
         bench = Bench(images=_images(folder, name, plan.recipe.image.size), size=plan, work=work, seed=seeds[0])
+        if ("routed-class-10", seeds[0]) in measured.facts:
+            made.append(f"{name}-commitment.png")
+            title = f"{name}, class-10: when samples of the full mixture commit to a shard"
+            credit_plots.commitment(RESULTS / "quality" / made[-1], *routing.trajectory_of(bench, "class-10"), title)
         rows = {
             "real": bench.images.train_NCHW,
             "monolith": bench.draw(bench.monolith, None, "draw_once", "monolith").x_NCHW,
@@ -134,6 +138,7 @@ def report_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: 
         rows["naive"] = bench.draw(federation, None, "uniform", "naive", count=distances.NAIVE_SAMPLES).x_NCHW
         plots.samples(RESULTS / "quality" / f"{name}-samples.png", rows)
         print(f"{name}: {', '.join(made)}, {name}-samples.png")
+    page.write(RESULTS / "quality.md", report.COMMAND, plan.samples, figures, sets)
 
 
 def _told(what: str, step: int, steps: int) -> None:

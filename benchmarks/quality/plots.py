@@ -8,6 +8,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from quality import credit_plots
 from severable_diffusion.pictures import COLOURS, grid
 
 if TYPE_CHECKING:
@@ -131,6 +132,11 @@ def all_of(folder: Path, measured: Measured, figures: dict[str, Any]) -> list[st
     if number := facts.get(("number-class-10", first)):
         made.append(f"{name}-number.png")
         by_number(folder / made[-1], number, facts["monolith", first]["distance"])
+    if attribution := facts.get(("attribution-class-10", first)):
+        made.append(f"{name}-shares.png")
+        credit_plots.shares(
+            folder / made[-1], attribution["shares"], f"{name}, class-10: each shard's share of the credit"
+        )
     sweep, routed = facts.get(("k-sweep-class-10", first)), facts.get(("routed-class-10", first))
     if sweep and routed:
         made.append(f"{name}-dispatch.png")

@@ -157,7 +157,17 @@ def attribution(bench: Bench, split: str) -> dict[str, Any]:
     bound_N = drawn.realised_N >= 0
     found["realised"] = float((drawn.realised_N == owner_N)[bound_N].double().mean())
     found["bound_share"] = float(bound_N.double().mean())
-    found["shares"] = dict(zip(names, credit["time_average"].mean(dim=0).tolist(), strict=True))
+    realised_NK = torch.where(
+        bound_N[:, None], torch.nn.functional.one_hot(drawn.realised_N.clamp_min(0), len(names)), credit["last_step"]
+    )
+    found["shares"] = {
+        name: dict(zip(names, credit_NK.mean(dim=0).tolist(), strict=True))
+        for name, credit_NK in (credit | {"realised": realised_NK}).items()
+    }
+    # Who drew it is known for certain where a sample was bound: does the credit before that name the same shard?
+    found["time_average_names_the_realised_shard"] = float(
+        (credit["time_average"].argmax(dim=1) == drawn.realised_N)[bound_N].double().mean()
+    )
     prior = bench.draw(federation, None, "draw_once", "prior")
     seen_N = table[bench.features.labels(prior.x_NCHW)]
     found["classes_seen_in_each_shards_own_samples"] = float((prior.realised_N == seen_N).double().mean())

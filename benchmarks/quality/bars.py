@@ -1,0 +1,128 @@
+"""What was asked for (docs/quality.md) beside what was seen: each bar as a row, met or missed, nothing left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SETS = ("fashion-mnist", "mnist", "cifar10")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One bar.
+
+    Attributes:
+        what: in words.
+        asked: the bar itself, in words.
+        limit: the number that is compared.
+        at_most: whether the figure must be at most the limit; else at least.
+        seen: the figure, or None where it was not measured.
+        note: what the figure is of, or why it falls short.
+    """
+
+    what: str
+    asked: str
+    limit: float
+    at_most: bool
+    seen: float | None
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is met; None where nothing was measured."""
+        if self.seen is None:
+            return None
+        return self.seen <= self.limit if self.at_most else self.seen >= self.limit
+
+    def row(self) -> str:
+        """Return a line of the page's table."""
+        verdict = {None: "not measured", True: "met", False: "**missed**"}[self.met]
+        seen = "" if self.seen is None else f"{self.seen:.3g}"
+        return f"| {self.what} | {self.asked} | {seen} | {verdict} | {self.note} |"
+
+
+def _at(figures: dict[str, Any], *keys: str) -> Any:
+    value: Any = figures
+    for key in keys:
+        if not isinstance(value, dict) or key not in value:
+            return None
+        value = value[key]
+    return value
+
+
+def _distances(figures: dict[str, Any]) -> list[Bar]:
+    found = []
+    for name, split, limit in (
+        ("fashion-mnist", "class-5", 1.10),
+        ("fashion-mnist", "class-10", 1.10),
+        ("fashion-mnist", "class-8", 1.10),
+        ("mnist", "class-10", 1.10),
+        ("cifar10", "class-10", 1.15),
+    ):
+        spread = _at(figures, name, split, "fd_ratio_spread", "prior")
+        note = "" if spread is None else f"{spread['low']:.2f} to {spread['high']:.2f} over {spread['n']} seeds"
+        seen = _at(figures, name, split, "fd_ratio", "prior")
+        what = f"{name}, {split}: distance over the monolith's, default dispatch"
+        found.append(Bar(what=what, asked=f"<= {limit:.2f}", limit=limit, at_most=True, seen=seen, note=note))
+    naive, prior = (_at(figures, "fashion-mnist", "class-10", "fd_ratio", one) for one in ("naive", "prior"))
+    seen = None if naive is None or prior is None else naive / prior
+    found.append(Bar(what="naive averaging over routed", asked=">= 1.5", limit=1.5, at_most=False, seen=seen))
+    return found
+
+
+def _attribution(figures: dict[str, Any]) -> list[Bar]:
+    found = []
+    for name, limit in zip(SETS, (0.90, 0.95, 0.80), strict=True):
+        facts = _at(figures, name, "class-10", "attribution_accuracy") or {}
+        ceiling = _at(facts, "classes_seen_in_each_shards_own_samples", "mean")
+        note = "" if ceiling is None else f"the same judge finds {ceiling:.3f} of each shard's own samples in its class"
+        seen = _at(facts, "last_step", "mean")
+        what = f"{name}, class-10: credited shard holds the class that a classifier sees"
+        found.append(Bar(what=what, asked=f">= {limit:.2f}", limit=limit, at_most=False, seen=seen, note=note))
+    return found
+
+
+def _routers(figures: dict[str, Any]) -> list[Bar]:
+    found = []
+    for name in SETS[:2]:
+        facts = _at(figures, name, "class-10") or {}
+        share = _at(facts, "router_share_of_training", "router_over_one_shard")
+        worst = _at(facts, "calibration_error", "bank_worst_level", "mean")
+        gap = _at(facts, "synthetic_against_real_router_nats", "largest", "mean")
+        average = _at(facts, "synthetic_against_real_router_nats", "mean", "mean")
+        whole = _at(facts, "router_share_of_training", "router_and_banks_over_all_shards")
+        told = "" if whole is None else f"with all banks {whole:.1%} of all shards' training"
+        found += [
+            Bar(what=f"{name}: router build over one shard's training", asked="<= 0.04", limit=0.04, at_most=True,
+                seen=share, note=told),
+            Bar(what=f"{name}: calibration error, worst noise level, fresh bank", asked="<= 0.05", limit=0.05,
+                at_most=True, seen=worst),
+            Bar(what=f"{name}: router from banks behind one from real data, worst level in sigma 1 to 8, nats",
+                asked="<= 0.05", limit=0.05, at_most=True, seen=gap,
+                note="" if average is None else f"{average:.3f} on average"),
+        ]  # fmt: skip
+    return found
+
+
+def _others(figures: dict[str, Any]) -> list[Bar]:
+    drop = _at(figures, "fashion-mnist", "class-8", "drop_one_change")
+    note = "" if drop is None else f"{drop['low']:+.3f} to {drop['high']:+.3f} over {drop['n']} removals"
+    found = [
+        Bar(what="dropping 1 of 8: change of the distance to the retained data", asked="<= 0.01", limit=0.01,
+            at_most=True, seen=_at(drop or {}, "mean"), note=note),
+        Bar(what="training steps a second over diffusers' example", asked=">= 1.0", limit=1.0, at_most=False,
+            seen=_at(figures, "steps_per_s_ratio")),
+    ]  # fmt: skip
+    costs = _at(figures, "fashion-mnist", "costs") or {}
+    for kind, limit in (("plain", 1.05), ("condition", 1.15), ("partial_noise", 1.15)):
+        seen, batch = min(((one["ratio"], size) for size, one in (costs.get(kind) or {}).items()), default=(None, ""))
+        what = f"processor time of an image from 8 shards over the monolith's, {kind.replace('_', ' ')}"
+        told = "" if seen is None else f"batches of {batch}"
+        found.append(Bar(what=what, asked=f"<= {limit:.2f}", limit=limit, at_most=True, seen=seen, note=told))
+    return found
+
+
+def all_of(figures: dict[str, Any]) -> list[Bar]:
+    """Return every bar beside what was seen."""
+    return [*_distances(figures), *_others(figures), *_routers(figures), *_attribution(figures)]

@@ -43,10 +43,6 @@ def _spread(found: dict[str, Any] | None) -> str:
     return f"{found['mean']:.3g} ({found['low']:.3g} to {found['high']:.3g}, n={found['n']})" if found else ""
 
 
-def _spread(found: dict[str, Any] | None) -> str:
-    return f"{found['mean']:.3g} ({found['low']:.3g} to {found['high']:.3g}, n={found['n']})" if found else ""
-
-
 def _splits(figures: dict[str, Any]) -> str:
     splits = [split for split, facts in figures.items() if isinstance(facts, dict) and "fd_ratio_spread" in facts]
     rows = []

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := trust diffusion protos client coordinator
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test unit integration check format protos bench throughput fuzz clean
+.PHONY: help install demo test unit integration check format protos bench quality throughput fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -50,6 +50,10 @@ bench: install  ## run the benchmarks; they write docs/results
 	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/trust_layer.py
 	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/dispatch.py
 	test -z "$(EXAMPLE)" || $(MAKE) throughput
+
+quality: install  ## quality of composites against monoliths, resumable: make quality DATA=folder/of/images [SIZE=cpu]
+	test -d "$(DATA)" || { echo "DATA is no folder: give the one with mnist, fashion-mnist, cifar10 (see docs/quality.md)"; exit 1; }
+	PYTHONPATH=benchmarks $(BIN)/python -P -m quality --data $(DATA) --size $(or $(SIZE),cpu)
 
 throughput: install  ## training speed beside diffusers' example: make throughput EXAMPLE=path/to/train_unconditional.py
 	test -f "$(EXAMPLE)" || { echo "EXAMPLE is no file: give diffusers' train_unconditional.py (see benchmarks/throughput.py)"; exit 1; }

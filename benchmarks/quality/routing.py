@@ -7,6 +7,7 @@ states of fresh reverse trajectories. Shapes: N samples, K shards, L noise level
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +31,15 @@ LEVELS = (0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0)
 """sigma / alpha."""
 AUDIT = 60
 """Fresh images of each shard for calibration."""
+BUDGETS: dict[str, dict[str, Any]] = {
+    "smallest": {"steps": 50, "batch": 8},
+    "smaller": {"steps": 100, "batch": 8},
+    "small": {"steps": 150, "batch": 16},
+    "chosen": {},
+    "large": {"steps": 600, "batch": 32},
+    "largest": {"steps": 600, "batch": 16, "patch": 1},
+}
+"""What is changed in the recipe's router."""
 
 
 def posterior(
@@ -86,6 +96,35 @@ def routers(bench: Bench, split: str, *, with_heads: bool) -> dict[str, Any]:
     gaps = [found["joint"]["nll"][place] - found["real_data"]["nll"][place] for place in band]
     found["largest_gap_nats"], found["mean_gap_nats"] = max(gaps), sum(gaps) / len(gaps)
     found["images_per_shard"] = count
+    return found
+
+
+def budgets(bench: Bench, split: str) -> dict[str, Any]:
+    """Compare routers of less and more training: what share of one shard's training each costs, and what it knows.
+
+    The remedies for a router that is too dear, or too weak, beside shards as small as these.
+    """
+    federation = bench.federation(split)
+    x0_NCHW, owner_N = bench.images.test_NCHW[1::2], owners_of_test_images(bench, split, federation.names)[1::2]
+    shard_seconds = sum(shard.seconds for shard in federation.shards) / len(federation.shards)
+    found = {}
+    for name, changes in BUDGETS.items():
+        images = 3 * federation.recipe.bank.images if name == "largest" else federation.recipe.bank.images
+        recipe = replace(
+            federation.recipe,
+            bank=replace(federation.recipe.bank, images=images),
+            router=replace(federation.recipe.router, **changes),
+        )
+        built = composites.joint(replace(federation, recipe=recipe))
+        told = curves(built.router, x0_NCHW, owner_N, federation)
+        band = [nll for level, nll in zip(told["level"], told["nll"], strict=True) if 1.0 <= level <= 8.0]
+        found[name] = {
+            **changes,
+            "images": images,
+            "router_over_one_shard": built.seconds / shard_seconds,
+            "nll_at_sigma_1": told["nll"][LEVELS.index(1.0)],
+            "nll_mean_of_sigma_1_to_8": sum(band) / len(band),
+        }
     return found
 
 

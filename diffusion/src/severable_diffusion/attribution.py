@@ -14,9 +14,12 @@ Shapes: N images, K shards, S sampler steps.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 TELLING = (-6.0, 4.0)
 """log-SNR, from pure noise for all purposes to an image whose owner is long decided."""
@@ -41,6 +44,29 @@ class Attribution:
     log_snr: tuple[float, ...]
     realised_N: torch.Tensor | None
     evaluations: tuple[int, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Attribution]) -> Attribution:
+        """Return the record of several batches of one sampler as if they had been one.
+
+        Raises:
+            ValueError: if there are none, or their shards or times differ.
+        """
+        if len({(part.shard_ids, part.times, part.log_snr) for part in parts}) != 1:
+            raise ValueError("attributions are joined over the same shards and times, and at least one")
+        first = parts[0]
+        bound = [part.realised_N for part in parts]
+        never = [torch.full((part.trajectory_SNK.shape[1],), -1) for part in parts]
+        return cls(
+            shard_ids=first.shard_ids,
+            trajectory_SNK=torch.cat([part.trajectory_SNK for part in parts], dim=1),
+            times=first.times,
+            log_snr=first.log_snr,
+            realised_N=None
+            if all(one_N is None for one_N in bound)
+            else torch.cat([none_N if one_N is None else one_N for one_N, none_N in zip(bound, never, strict=True)]),
+            evaluations=tuple(sum(step) for step in zip(*(part.evaluations for part in parts), strict=True)),
+        )
 
     @property
     def weights_NK(self) -> torch.Tensor:

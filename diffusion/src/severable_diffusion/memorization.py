@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 RATIO = 1.0 / 3.0
+_PART = 256  # samples compared at once
 
 
 def memorized_share(samples_NCHW: torch.Tensor, train_MCHW: torch.Tensor) -> float:
@@ -23,9 +24,11 @@ def memorized_share(samples_NCHW: torch.Tensor, train_MCHW: torch.Tensor) -> flo
     """
     if len(samples_NCHW) < 1 or len(train_MCHW) < 2:
         raise ValueError("needs at least one sample and two training images")
-    # Differences, not the faster dot products, which lose the small distances that matter here.
-    distances_NM = torch.cdist(
-        samples_NCHW.flatten(1).double(), train_MCHW.flatten(1).double(), compute_mode="donot_use_mm_for_euclid_dist"
-    )
-    nearest_N2 = distances_NM.topk(2, dim=1, largest=False).values
+    train_MD = train_MCHW.flatten(1).double()
+    nearest = []
+    for part_ND in torch.split(samples_NCHW.flatten(1).double(), _PART):  # all pairs at once may not fit in memory
+        # Differences, not the faster dot products, which lose the small distances that matter here.
+        distances_NM = torch.cdist(part_ND, train_MD, compute_mode="donot_use_mm_for_euclid_dist")
+        nearest.append(distances_NM.topk(2, dim=1, largest=False).values)
+    nearest_N2 = torch.cat(nearest)
     return float((nearest_N2[:, 0] < RATIO * nearest_N2[:, 1]).double().mean())

@@ -1,4 +1,4 @@
-"""Pictures for people: a labelled grid of samples, and the router's weights along the trajectory.
+"""Pictures for people: a labelled grid of samples, the router's weights along the trajectory, parties' shares.
 
 Shapes: N images, C, H, W, S sampler steps, K shards.
 """
@@ -16,13 +16,14 @@ from PIL import Image, ImageDraw, ImageFont
 from severable_diffusion.images import to_pil
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 TILE = 96
 MARGIN = 8
 CAPTION = 16
 TITLE = 28
+_LETTERS = 110  # small letters across the bars of `plot_shares`
 PAPER, INK, FAINT = "#ffffff", "#1f2933", "#52606d"
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 """Okabe and Ito's palette, told apart by colour-blind readers; without its yellow, too faint for a line on white."""
@@ -141,3 +142,59 @@ def plot_weights(
     handles = {line.get_label(): line for panel in panels for line in panel.get_lines() if line.get_label() in names}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(names), frameon=False)
     figure.savefig(path, metadata={"Software": None})
+
+
+def plot_shares(
+    path: Path,
+    shares: Mapping[str, Mapping[str, float]],
+    *,
+    title: str = "Shares of the images, by party",
+    everyone: Collection[str] = (),
+) -> None:
+    """Write a PNG of stacked bars, one for each measure, with every party's share written into its part.
+
+    Args:
+        path: the file to write.
+        shares: for each measure its name and every party's share; those of one measure sum to 1.
+        title: the line above.
+        everyone: names that may stand in other pictures, as in `grid`.
+    """
+    names = sorted({name for measure in shares.values() for name in measure})
+    colour_of = colours([*everyone, *names])
+    figure = Figure(figsize=(9.0, 1.3 + 0.62 * len(shares)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, color=INK)
+    panel = figure.subplots()
+    unnamed = set(names)
+    for place, measure in enumerate(shares.values()):
+        left = 0.0
+        for name in names:
+            share = measure.get(name, 0.0)
+            panel.barh(place, share, left=left, height=0.72, color=colour_of[name], edgecolor=PAPER, label=name)
+            text, full = _share_text(name, share)
+            panel.text(left + share / 2, place, text, ha="center", va="center", fontsize=8, color=_on(colour_of[name]))
+            unnamed -= {name} if full else set()
+            left += share
+    panel.set_yticks(range(len(shares)), list(shares), fontsize=9, color=INK)
+    panel.invert_yaxis()
+    panel.set_xlim(0.0, 1.0)
+    panel.set_xticks([])
+    panel.tick_params(left=False)
+    panel.spines[:].set_visible(False)
+    if unnamed:  # a party whose part is nowhere wide enough for its name
+        handles = {bar.get_label(): bar for bar in panel.containers}
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _share_text(name: str, share: float) -> tuple[str, bool]:
+    """Return what fits into a part of a bar, and whether that is the name too."""
+    if share * _LETTERS >= max(len(name), 4) + 1:
+        return f"{name}\n{share:.1%}", True
+    return (f"{share:.0%}" if share >= 0.025 else ""), False
+
+
+def _on(colour: str) -> str:
+    """Return the ink that is read on a colour (relative luminance, ITU-R BT.709)."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return INK if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 125 else PAPER

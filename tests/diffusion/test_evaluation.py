@@ -34,7 +34,7 @@ class Stand(nn.Module):
 
 
 def script(path: Path, features: int = 2048) -> Path:
-    with pytest.warns(DeprecationWarning):  # torch's own, of the form that the file has
+    with pytest.warns(DeprecationWarning, match="deprecated"):  # torch's own, of the form that the file has
         torch.jit.script(Stand(features)).save(str(path))
     return path
 
@@ -76,7 +76,7 @@ def test_many_images_are_drawn_in_batches_and_told_of(pipeline: CompositePipelin
     assert drawn.images_NCHW.shape == (BATCH + 3, 1, 8, 8)
     assert drawn.attribution.trajectory_SNK.shape == (5, BATCH + 3, 3)
     assert drawn.attribution.evaluations_per_step == 1.0
-    assert said[-1] == ("drawing, default", 10, 10)
+    assert said[-1] == ("drawing, default (draw_once)", 10, 10)
     assert drawn.processor_seconds > 0.0
 
 
@@ -148,7 +148,7 @@ def test_a_file_that_is_not_inception_is_named(tmp_path: Path, kind: str, reason
         case "folder":
             file.mkdir()
         case "linear":
-            with pytest.warns(DeprecationWarning):
+            with pytest.warns(DeprecationWarning, match="deprecated"):
                 torch.jit.script(nn.Linear(3, 3)).save(str(file))
         case "narrow":
             script(file, features=7)

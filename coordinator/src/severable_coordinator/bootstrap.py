@@ -30,13 +30,13 @@ from severable_coordinator.standing import Standing
 from severable_coordinator.stores import Stores, utc_now
 from severable_coordinator.training import Training
 from severable_trust.checkpoint import Checkpoint
-from severable_trust.contract import Action
 from severable_trust.digest import Digest
 from severable_trust.note import LogSigner, sign_note
 from severable_trust.trust_root import TrustRoot
 
 if TYPE_CHECKING:
-    from severable_coordinator.building import Building, Progress
+    from severable_coordinator.building import Building
+    from severable_coordinator.inference import Inference
     from severable_coordinator.removal import Removal
 
 
@@ -178,6 +178,15 @@ class Coordinator(Stores):
         )
 
     @cached_property
+    def inference(self) -> "Inference":
+        """Sampling and measuring composites (imports torch)."""
+        from severable_coordinator.inference import Inference  # noqa: PLC0415  # imports torch
+
+        return Inference(
+            building=self.building, shards=self.shards, parties=self.parties, ledger=self.ledger, clock=self.clock
+        )
+
+    @cached_property
     def removal(self) -> "Removal":
         """Removals (imports torch)."""
         from severable_coordinator.removal import Removal  # noqa: PLC0415  # imports torch
@@ -188,6 +197,7 @@ class Coordinator(Stores):
             shards=self.shards,
             composites=self.composites,
             removals=self.removals,
+            ledger=self.ledger,
             vault=self.vault,
             logbook=self.logbook,
             clock=self.clock,
@@ -219,20 +229,6 @@ def read_recipe(path: Path) -> RecipeRecord:
     from severable_coordinator.adapters import recipes  # noqa: PLC0415  # imports torch
 
     return recipes.read_recipe(path)
-
-
-def sample(
-    coordinator: Coordinator, group: str, out: Path, *, images: int, seed: int, progress: "Progress"
-) -> list[Path]:
-    """Sample the live composite of a group for people to look at; returns the files written. NotFoundError."""
-    from severable_coordinator.sampling import sample_composite  # noqa: PLC0415  # imports torch
-
-    record = coordinator.building.live(group)
-    coordinator.building.require(record, Action.INFER)
-    names = {shard.id.hex: shard.party for shard in coordinator.shards.shards()}
-    everyone = [party.id for party in coordinator.parties.parties()]
-    directory = coordinator.building.directory(record)
-    return sample_composite(directory, names, out, everyone=everyone, images=images, seed=seed, progress=progress)
 
 
 def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -> list[ShardRecord]:

@@ -63,16 +63,18 @@ def receipt_of(
                 f"still there: {', '.join(left)}" if left else f"none left of {len(erased['files'])} files erased",
                 checked,
             ),
+            *_ledger_check(erased, checked),
         ),
-        residual=_residual(),
+        residual=(*_residual(), *_ledger_residual(erased)),
         retained=(
             Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
             Retained("the shards' ids, as tombstones", "a removed shard does not come back"),
             Retained(
                 "digests of the shards' statements in the log", "the log is append-only; digests reveal no content"
             ),
+            *_ledger_total(erased),
         ),
-        outcome="fulfilled" if not left else "partially_fulfilled",
+        outcome="fulfilled" if not left and not erased.get("ledger_left", 0) else "partially_fulfilled",
     )
 
 
@@ -93,6 +95,29 @@ def _residual() -> tuple[Residual, ...]:
             "the operator rotates them",
         ),
     )
+
+
+def _ledger_check(erased: Facts, at: datetime) -> tuple[Check, ...]:
+    """What is said of the ledger, where it knew of the shards; removals of earlier versions have no such facts."""
+    lines, left = erased.get("ledger_lines", 0), erased.get("ledger_left", 0)
+    if not lines:
+        return ()
+    result = f"lines erased: {lines}; left: {left}"
+    return (Check("no line of the shards is left in the coordinator's ledger of draws", result, at),)
+
+
+def _ledger_residual(erased: Facts) -> tuple[Residual, ...]:
+    if not erased.get("ledger_lines", 0):
+        return ()
+    what = "the shards' ledger lines in backups of the coordinator's database"
+    return (Residual(what, "out of the running coordinator's reach", "the operator rotates them"),)
+
+
+def _ledger_total(erased: Facts) -> tuple[Retained, ...]:
+    if not erased.get("ledger_lines", 0):
+        return ()
+    what = "one total for the contract: number of images drawn, and the credit in them"
+    return (Retained(what, "an invoice needs it; it says nothing about images"),)
 
 
 def _action(artifact: str, digest: Digest, method: str, at: datetime) -> ErasureAction:

@@ -2,7 +2,8 @@
 
     plan        what is affected, written down before anything is touched: a crash later loses none of it
     withdraw    nothing that contains the shards is assembled, sampled or exported any more; open training is closed
-    erase       data key destroyed; weights, bank, routers and composites unlinked; bodies and free pages scrubbed
+    erase       data key destroyed; weights, bank, routers and composites unlinked; the ledger's lines summed up and
+                dropped; bodies and free pages scrubbed
     rebuild     every affected group's composite from what remains, by the function that built the first
     receipt     what was done and what could not be, signed, logged, with its proof
 
@@ -17,6 +18,7 @@ from typing import Any
 
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.errors import ConflictError
+from severable_coordinator.ledger import LedgerStore
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -52,6 +54,7 @@ class Removal:
     shards: ShardStore
     composites: CompositeStore
     removals: RemovalStore
+    ledger: LedgerStore
     vault: Vault
     logbook: Logbook
     clock: Clock
@@ -98,6 +101,7 @@ class Removal:
             "composites": [[c.group, str(c.id), str(c.router), c.state] for c in affected],
             "files": files,
             "key": self.vault.key_id(record.party),
+            "ledger_lines": len(self.ledger.lines(subjects)),
         }
 
     def _withdraw(self, record: RemovalRecord, _progress: Progress) -> Facts:
@@ -123,11 +127,18 @@ class Removal:
         for subject in subjects:
             self.logbook.log.erase_body(subject)
             self.shards.set_state(subject, ShardState.ERASED)
+        lines = self.ledger.erase(subjects)  # once they are tombstones: a draw under way settles its own lines
         self._destroy_key(record)
         self.scrub()
         plan = self.facts(record, "plan")
         gone = not self.vault.key_id(record.party)
-        return {"files": plan["files"], "key": plan["key"] if gone else "", "left": self._left(record, subjects)}
+        return {
+            "files": plan["files"],
+            "key": plan["key"] if gone else "",
+            "left": self._left(record, subjects),
+            "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
+            "ledger_left": len(self.ledger.lines(subjects)),
+        }
 
     def _rebuild(self, record: RemovalRecord, progress: Progress) -> Facts:
         changes = []

@@ -1,15 +1,18 @@
 """Sampling a composite for people to look at: a grid labelled with attribution, and the router's weights as a plot."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
 from diffusers.utils.logging import disable_progress_bar
 
 from severable_coordinator.building import Progress
+from severable_diffusion.attribution import Attribution
 from severable_diffusion.pictures import grid, plot_weights
 from severable_diffusion.pipeline import CompositePipeline
+
+Counted = Callable[[Attribution, Collection[str]], None]  # a draw, and the shards that could be used in it
 
 
 def sample_composite(
@@ -21,6 +24,7 @@ def sample_composite(
     images: int,
     seed: int,
     progress: Progress,
+    counted: Counted,
 ) -> list[Path]:
     """Sample `images` images from a composite directory and write grid.png, weights.png and attribution.json.
 
@@ -32,6 +36,7 @@ def sample_composite(
         images: how many.
         seed: of the noise and of draws.
         progress: told after every denoising step.
+        counted: told whose the images are, before any is written.
     """
     disable_progress_bar()  # ours says how far sampling is
     pipeline = CompositePipeline.from_pretrained(directory)
@@ -54,6 +59,7 @@ def sample_composite(
         return_dict=False,
         callback_on_step_end=told,
     )
+    counted(attribution, attribution.shard_ids)
     leaders = [attribution.leader(image, final=False) for image in range(images)]
     labels = [f"{names[shard]} {weight:.0%}" for shard, weight in leaders]
     shards = [names[shard] for shard in attribution.shard_ids]

@@ -9,6 +9,7 @@ from pathlib import Path
 from severable_coordinator.adapters.sql.composites import SqlCompositeStore
 from severable_coordinator.adapters.sql.contracts import SqlContractStore
 from severable_coordinator.adapters.sql.database import Database
+from severable_coordinator.adapters.sql.ledger import SqlLedgerStore
 from severable_coordinator.adapters.sql.parties import SqlPartyStore
 from severable_coordinator.adapters.sql.removals import SqlRemovalStore
 from severable_coordinator.adapters.sql.shards import SqlShardStore
@@ -55,6 +56,11 @@ class Stores:
     def composites(self) -> SqlCompositeStore:
         """CompositeStore."""
         return SqlCompositeStore(self.database)
+
+    @cached_property
+    def ledger(self) -> SqlLedgerStore:
+        """LedgerStore."""
+        return SqlLedgerStore(self.database)
 
     @cached_property
     def removals(self) -> SqlRemovalStore:

@@ -40,9 +40,9 @@ class Way:
     shard: str | None = None
 
 
-DEFAULT = Way(name="default", dispatch=DEFAULT_DISPATCH)
-CUMULATIVE = Way(name="cumulative", dispatch="cumulative")
-NAIVE = Way(name="naive", dispatch="uniform")
+DEFAULT = Way(name=f"default ({DEFAULT_DISPATCH})", dispatch=DEFAULT_DISPATCH)
+CUMULATIVE = Way(name="routed mixture (cumulative)", dispatch="cumulative")
+NAIVE = Way(name="naive averaging (negative control)", dispatch="uniform")
 
 
 def alone(names: Mapping[str, str]) -> tuple[Way, ...]:

@@ -8,6 +8,8 @@ from severable_coordinator.adapters.cli import (
     build,
     certificate,
     contract,
+    evaluate,
+    ledger,
     log,
     party,
     receipt,
@@ -36,6 +38,8 @@ app.add_typer(shards.app, name="shards", help="List, export and import admitted 
 app.add_typer(build.router_app, name="router", help="Build the router of a group's shards.")
 app.command("assemble")(build.assemble)
 app.command("sample")(build.sample)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("ledger", epilog=ledger.EXAMPLE)(ledger.ledger)
 app.command("remove")(remove.remove)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
 app.add_typer(log.app, name="log")

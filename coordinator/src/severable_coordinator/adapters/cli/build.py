@@ -8,7 +8,6 @@ import typer
 from severable_coordinator.adapters.cli.options import DEFAULT_GROUP, DEFAULT_HOME, Group, Home
 from severable_coordinator.adapters.cli.output import ProgressLines
 from severable_coordinator.bootstrap import open_home
-from severable_coordinator.bootstrap import sample as write_samples
 
 router_app = typer.Typer(no_args_is_help=True)
 
@@ -53,5 +52,6 @@ def sample(
 
     Example: severable-coordinator sample --group licensees --images 24 --out ./samples
     """
-    for path in write_samples(open_home(home), group, out, images=images, seed=seed, progress=ProgressLines()):
+    inference = open_home(home).inference
+    for path in inference.sample(group, out, images=images, seed=seed, progress=ProgressLines()):
         print(path)

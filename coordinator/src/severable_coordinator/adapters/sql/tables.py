@@ -3,6 +3,7 @@
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -149,6 +150,30 @@ removal_step = Table(
     Column("step", String, nullable=False),
     Column("facts", LargeBinary, nullable=False),
     PrimaryKeyConstraint("request", "step"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("draw", Integer, nullable=False, index=True),
+    Column("composite", String, nullable=False),
+    Column("group", String, nullable=False),
+    Column("shard", String, nullable=False, index=True),
+    Column("party", String, nullable=False),
+    Column("contract", String, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("credit", Float, nullable=False),
+    Column("drawn", String, nullable=False),
+)
+
+ledger_total = Table(
+    "ledger_total",
+    metadata,
+    Column("contract", String, primary_key=True),
+    Column("party", String, nullable=False),
+    Column("images", Integer, nullable=False),
+    Column("credit", Float, nullable=False),
 )
 
 log_entry = Table(

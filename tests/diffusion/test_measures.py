@@ -28,13 +28,17 @@ def test_the_frechet_distance_of_known_gaussians_is_the_closed_form() -> None:
     assert frechet_distance(a_ND, whitened(300, 3, 1) * scale_D + shift_D) == pytest.approx(expected)
 
 
-def test_the_frechet_distance_agrees_with_the_matrix_root_of_scipy() -> None:
-    a_ND, b_ND = normals(90, 5, 0) @ normals(5, 5, 2), normals(70, 5, 1) @ normals(5, 5, 3) + 0.5
+@pytest.mark.parametrize(("a", "b", "size"), [(90, 70, 5), (9, 70, 12), (40, 7, 12), (6, 5, 12)])
+def test_the_frechet_distance_agrees_with_the_matrix_root_of_scipy(a: int, b: int, size: int) -> None:
+    a_ND, b_ND = normals(a, size, 0) @ normals(size, size, 2), normals(b, size, 1) @ normals(size, size, 3) + 0.5
+    assert frechet_distance(a_ND, b_ND) == pytest.approx(of_scipy(a_ND, b_ND), rel=1e-6)
+
+
+def of_scipy(a_ND: torch.Tensor, b_ND: torch.Tensor) -> float:
     a, b = np.cov(a_ND.numpy().T), np.cov(b_ND.numpy().T)
     root = linalg.sqrtm(a @ b)
     shift = a_ND.mean(dim=0).numpy() - b_ND.mean(dim=0).numpy()
-    expected = float(shift @ shift + np.trace(a + b - 2.0 * np.real(root)))
-    assert frechet_distance(a_ND, b_ND) == pytest.approx(expected, rel=1e-6)
+    return float(shift @ shift + np.trace(a + b - 2.0 * np.real(root)))
 
 
 def test_the_frechet_distance_of_a_set_to_itself_is_nothing() -> None:

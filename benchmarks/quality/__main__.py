@@ -18,7 +18,7 @@ from recording import RESULTS
 
 from quality import credit_plots, data, distances, page, plots, report, routing, shards
 from quality.bench import Bench
-from quality.measures import MEASURES, ready, wanted
+from quality.measures import MEASURES, kept_by, ready, wanted
 from quality.plan import FURTHER, MAIN, Size, Training, read_size, trainings
 from quality.splits import parts_of
 
@@ -37,7 +37,7 @@ def main() -> None:
     if args.only in (None, "measure"):
         measure_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds, jobs=args.jobs)
     if args.only in (None, "report"):
-        report_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds)
+        report_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds, results=args.results)
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,6 +48,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--datasets", nargs="+", default=["fashion-mnist", "mnist"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="quality.json and its pictures are written here")
     parser.add_argument("--only", choices=("train", "measure", "report"))
     return parser.parse_args()
 
@@ -113,22 +114,22 @@ def measure_one(folder: Path, work: Path, size: str, *, one: tuple[str, str, int
     if not ready(measure, bench):
         return "not trained yet"
     begun = time.monotonic()
-    bench.once(what, [bench.federation(split) for split in measure.splits], lambda: measure.run(bench))
+    bench.once(what, kept_by(measure, bench), lambda: measure.run(bench))
     return f"{time.monotonic() - begun:.0f} s"
 
 
-def report_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int]) -> None:
-    """Write docs/results/quality.json and its pictures from what was measured."""
-    figures, plan = report.write(work, size), read_size(size)
+def report_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int], results: Path) -> None:
+    """Write quality.json, its pictures and its page from what was measured."""
+    figures, plan = report.write(work, size, results), read_size(size)
     sets = [report.Measured.read(work / name) for name in names]
     for measured in sets:
         name = measured.name
-        made = plots.all_of(RESULTS / "quality", measured, figures[name])
+        made = plots.all_of(results / "quality", measured, figures[name])
         bench = Bench(images=_images(folder, name, plan.recipe.image.size), size=plan, work=work, seed=seeds[0])
         if ("routed-class-10", seeds[0]) in measured.facts:
             made.append(f"{name}-commitment.png")
             title = f"{name}, class-10: when samples of the full mixture commit to a shard"
-            credit_plots.commitment(RESULTS / "quality" / made[-1], *routing.trajectory_of(bench, "class-10"), title)
+            credit_plots.commitment(results / "quality" / made[-1], *routing.trajectory_of(bench, "class-10"), title)
         rows = {
             "real": bench.images.train_NCHW,
             "monolith": bench.draw(bench.monolith, None, "draw_once", "monolith").x_NCHW,
@@ -136,9 +137,9 @@ def report_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: 
         federation = bench.federation("class-10")
         rows["composite"] = bench.draw(federation, None, "draw_once", "prior").x_NCHW
         rows["naive"] = bench.draw(federation, None, "uniform", "naive", count=distances.NAIVE_SAMPLES).x_NCHW
-        plots.samples(RESULTS / "quality" / f"{name}-samples.png", rows)
+        plots.samples(results / "quality" / f"{name}-samples.png", rows)
         print(f"{name}: {', '.join(made)}, {name}-samples.png")
-    page.write(RESULTS / "quality.md", report.COMMAND, plan.samples, figures, sets)
+    page.write(results / "quality.md", report.COMMAND, plan.samples, figures, sets)
 
 
 def _told(what: str, step: int, steps: int) -> None:

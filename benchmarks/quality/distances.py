@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from quality import composites
+from quality.splits import EVERYTHING
 from severable_diffusion.composition import TopK
 
 if TYPE_CHECKING:
@@ -43,6 +44,25 @@ def monolith(bench: Bench) -> dict[str, Any]:
         "feature_accuracy": bench.features.accuracy,
         "training_seconds": mono.shards[0].seconds,
         "training_steps": mono.shards[0].steps,
+    }
+
+
+def wide(bench: Bench) -> dict[str, Any]:
+    """Measure the monolith of as many parameters as ten shards, trained on as many images as the other one."""
+    large, one = bench.federation(EVERYTHING, recipe=bench.size.wider), bench.monolith
+    told = told_of(bench, bench.draw(large, None, "draw_once", "wide"))
+    numbers = {
+        name: sum(tensor.numel() for tensor in federation.shards[0].weights.values())
+        for name, federation in {"parameters": large, "parameters_of_one_shard": one}.items()
+    }
+    reference = bench.distance(bench.draw(one, None, "draw_once", "monolith").x_NCHW)
+    return {
+        **told,
+        "ratio_to_monolith": told["distance"] / reference,
+        **numbers,
+        "parameters_over_one_shard": numbers["parameters"] / numbers["parameters_of_one_shard"],
+        "training_seconds": large.shards[0].seconds,
+        "training_steps": large.shards[0].steps,
     }
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from quality import distances, forgetting, routing
+from quality import costs, distances, fedavg, forgetting, routing
 from quality.splits import CLASS_SPLITS, EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from quality.bench import Bench
+    from quality.composites import Federation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Measure:
         run: does it.
         every_seed: whether it is repeated with every seed.
         every_set: whether it is done on every data set.
+        wide: whether it needs the monolith of as many parameters as ten shards.
+        beside: further splits whose shards it needs, that its result is not kept by.
     """
 
     name: str
@@ -32,10 +35,12 @@ class Measure:
     run: Callable[[Bench], dict[str, Any]]
     every_seed: bool = False
     every_set: bool = False
+    wide: bool = False
+    beside: tuple[str, ...] = ()
 
 
 def _of(name: str, measure: Callable[..., dict[str, Any]], split: str, **options: Any) -> Measure:
-    repeated = {key: options.pop(key, False) for key in ("every_seed", "every_set")}
+    repeated = {key: options.pop(key) for key in ("every_seed", "every_set", "beside") if key in options}
 
     def run(bench: Bench) -> dict[str, Any]:
         return measure(bench, split, **options)
@@ -49,6 +54,10 @@ MEASURES: tuple[Measure, ...] = (
     _of("drawn", distances.drawn, "class-5", every_seed=True),
     _of("drawn", distances.drawn, "class-8", every_seed=True),
     _of("cost", distances.cost, "class-8"),
+    _of("costs", costs.measure, "class-8", beside=(EVERYTHING,)),
+    _of("partial", costs.partial_noise, "class-8", every_seed=True),
+    Measure(name="wide", splits=(EVERYTHING,), run=distances.wide, wide=True),
+    Measure(name="fedavg", splits=("class-10",), run=fedavg.measure, every_seed=True, beside=(EVERYTHING,)),
     _of("routers", partial(routing.routers, with_heads=True), "class-10", every_seed=True, every_set=True),
     _of("calibration", routing.calibration, "class-10", every_seed=True, every_set=True),
     _of("budgets", routing.budgets, "class-10"),
@@ -79,5 +88,15 @@ def wanted(measure: Measure, data: str, seed: int, first_set: str, first_seed: i
 
 def ready(measure: Measure, bench: Bench) -> bool:
     """Whether all that it needs is trained."""
-    splits = {*measure.splits, EVERYTHING} if measure.name.startswith("memorization") else set(measure.splits)
+    splits = {*measure.splits, *measure.beside}
+    if measure.name.startswith("memorization"):
+        splits.add(EVERYTHING)
+    if measure.wide and not bench.is_trained(EVERYTHING, bench.size.wider):
+        return False
     return all(bench.is_trained(split) for split in splits if split in CLASS_SPLITS or bench.parts(split))
+
+
+def kept_by(measure: Measure, bench: Bench) -> list[Federation]:
+    """Return the networks by whose weights a measurement's result is kept."""
+    large = [bench.federation(EVERYTHING, recipe=bench.size.wider)] if measure.wide else []
+    return [*(bench.federation(split) for split in measure.splits), *large]

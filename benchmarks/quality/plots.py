@@ -119,6 +119,51 @@ def dispatches(path: Path, sweep: dict[str, Any], routed: dict[str, Any], prior:
     figure.savefig(path, metadata={"Software": None})
 
 
+def baselines(path: Path, figures: dict[str, Any], name: str) -> None:
+    """Draw the composite of ten one-class shards beside what else the same data and steps could have trained."""
+    wide, ratios = figures["monolith"]["equal_parameters"], figures["class-10"]["fd_ratio_spread"]
+    named = {
+        "composite, one shard drawn by lambda": ratios.get("prior"),
+        "monolith of as many parameters": None if wide is None else wide["fd_ratio"],
+        "federated averaging (Flower's FedAvg)": figures["fedavg"]["ratio_to_monolith"],
+        "naive averaging of the shards": ratios.get("naive"),
+    }
+    rows = [(label, one) for label, one in named.items() if one][::-1]
+    figure, panel = _figure(7.5, 2.6, f"{name}: Frechet distance over the monolith's, ten clients of one class")
+    means = [one["mean"] for _, one in rows]
+    errors = [[one["mean"] - one["low"] for _, one in rows], [one["high"] - one["mean"] for _, one in rows]]
+    panel.barh([label for label, _ in rows], means, color=COLOURS[0], xerr=errors, capsize=2)
+    for place, (_, one) in enumerate(rows):
+        panel.text(one["high"] * 1.05, place, f"{one['mean']:.2f}", va="center", fontsize=8)
+    panel.axvline(1.0, color="#1f2933", linewidth=1.0)
+    panel.set_xscale("log")
+    panel.margins(x=0.12)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def cost_bars(path: Path, costs: dict[str, Any]) -> None:
+    """Draw cost ratios by kind of call and batch size, every turn as a point, with their bars."""
+    figure, panel = _figure(
+        7.5, 3.4, f"Processor time of an image, composite of {costs['shards']} shards over monolith"
+    )
+    kinds = list(costs["bars"])
+    for place, batch in enumerate(costs["plain"]):
+        found = {kind: costs[kind][batch] for kind in kinds}
+        xs = [x + 0.3 * (place - 0.5) for x in range(len(kinds))]
+        label = f"{batch} images a batch"
+        panel.bar(xs, [one["ratio"] for one in found.values()], width=0.26, color=COLOURS[place], label=label)
+        for x, kind in zip(xs, kinds, strict=True):
+            panel.plot([x] * len(found[kind]["ratios"]), found[kind]["ratios"], "k.", markersize=3)
+    for x, kind in enumerate(kinds):
+        panel.hlines(costs["bars"][kind], x - 0.4, x + 0.4, color="#1f2933", linewidth=1.0, linestyle="--")
+    panel.set_xticks(
+        range(len(kinds)), [kind.replace("_", " ").replace("condition p", "condition, p") for kind in kinds]
+    )
+    panel.set_ylim(bottom=0.5)
+    panel.legend(frameon=False, fontsize=8)
+    figure.savefig(path, metadata={"Software": None})
+
+
 def all_of(folder: Path, measured: Measured, figures: dict[str, Any]) -> list[str]:
     """Draw every picture for which there are measurements, and return their names."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,4 +186,10 @@ def all_of(folder: Path, measured: Measured, figures: dict[str, Any]) -> list[st
     if sweep and routed:
         made.append(f"{name}-dispatch.png")
         dispatches(folder / made[-1], sweep, routed, facts["drawn-class-10", first]["prior"]["distance"])
+    if "fedavg" in figures and "class-10" in figures:
+        made.append(f"{name}-baselines.png")
+        baselines(folder / made[-1], figures, name)
+    if "costs" in figures:
+        made.append(f"{name}-costs.png")
+        cost_bars(folder / made[-1], figures["costs"])
     return made

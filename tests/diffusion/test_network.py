@@ -27,6 +27,24 @@ def test_diffusers_builds_the_same_network_from_the_shipped_config(recipe: Recip
     }
 
 
+def test_diffusers_own_class_says_the_same_byte_for_byte_and_names_the_same_dtype(recipe: Recipe) -> None:
+    ours = network.build_seeded(recipe, 0).eval()
+    theirs = UNet2DModel.from_config(json.loads(network.config_bytes(recipe))).eval()
+    theirs.load_state_dict(ours.state_dict())
+    x_NCHW = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(ours(x_NCHW, 3).sample, theirs(x_NCHW, 3).sample)
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        assert ours.to(dtype).dtype == theirs.to(dtype).dtype == dtype
+
+
+def test_a_network_whose_layers_are_cast_one_by_one_names_the_dtype_it_computes_in(recipe: Recipe) -> None:
+    cast = network.build_seeded(recipe, 0).eval()
+    cast.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=torch.float32)
+    assert cast.conv_in.weight.dtype == torch.bfloat16
+    assert cast.dtype == torch.float32
+
+
 def test_the_config_depends_on_the_recipe_alone(recipe: Recipe) -> None:
     assert network.config_bytes(recipe) == network.config_bytes(tiny())
     assert network.config_bytes(recipe) != network.config_bytes(tiny(architecture={"layers_per_block": 2}))

@@ -167,8 +167,8 @@ def _from(
 ) -> dict[str, torch.Tensor]:
     """Return one image drawn from every given one, partly noised."""
     noise = torch.Generator().manual_seed(2000 + 1000 * salt + bench.seed)
-    parts = []
-    for own_NCHW in image_NCHW.split(bench.size.batch):
+    parts: list[torch.Tensor] = []
+    for own_NCHW in torch.split(image_NCHW, bench.size.batch):
         latents_NCHW = torch.randn(own_NCHW.shape, generator=noise)
         drawing = torch.Generator().manual_seed(3000 + 1000 * salt + bench.seed + len(parts))
         start = {"image": own_NCHW, "strength": STRENGTH, "latents": latents_NCHW}

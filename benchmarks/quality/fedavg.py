@@ -123,8 +123,9 @@ class Averaging:
         for local in range(self.plan[self.round]):
             trainer.step = (done + local) * len(self.clients)  # the place in the learning rate's schedule
             trainer.advance()
-        facts = {"num-examples": len(trainer.images_NCHW), "loss": sum(trainer.losses) / len(trainer.losses)}
-        content = RecordDict({"arrays": ArrayRecord(trainer.model.state_dict()), "metrics": MetricRecord(facts)})
+        loss = sum(trainer.losses) / len(trainer.losses)
+        facts = MetricRecord({"num-examples": len(trainer.images_NCHW), "loss": loss})
+        content = RecordDict({"arrays": ArrayRecord(trainer.model.state_dict()), "metrics": facts})
         return Message(content, reply_to=order)
 
     def state(self, seconds: float) -> dict[str, Any]:

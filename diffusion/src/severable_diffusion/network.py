@@ -153,7 +153,8 @@ def load(recipe: Recipe, data: bytes) -> Denoiser:
     _check(expected_tensors(recipe), tensors)
     network = _build_on_meta(recipe)
     network.load_state_dict(tensors, strict=True, assign=True)
-    return network.requires_grad_(requires_grad=False).eval()
+    network.requires_grad_(requires_grad=False).eval()
+    return network
 
 
 def _check(expected: Mapping[str, tuple[str, tuple[int, ...]]], tensors: Mapping[str, torch.Tensor]) -> None:

@@ -171,7 +171,7 @@ def _from(
     for own_NCHW in torch.split(image_NCHW, bench.size.batch):
         latents_NCHW = torch.randn(own_NCHW.shape, generator=noise)
         drawing = torch.Generator().manual_seed(3000 + 1000 * salt + bench.seed + len(parts))
-        start = {"image": own_NCHW, "strength": STRENGTH, "latents": latents_NCHW}
+        start: Options = {"image": own_NCHW, "strength": STRENGTH, "latents": latents_NCHW}
         x_NCHW, _ = pipeline(len(own_NCHW), drawing, output_type="pt", return_dict=False, **start, **options)
         parts.append(x_NCHW)
     return {"x": torch.cat(parts)}

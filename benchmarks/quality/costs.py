@@ -33,7 +33,7 @@ BATCHES = (256, 1024)
 TURNS = 5
 STRENGTH = 0.5
 GUIDANCE = 3.0
-BLOCKS, BLOCK = 4, 2000
+BLOCKS = 4
 BARS = {"plain": 1.05, "partial_noise": 1.15, "condition": 1.15, "condition_partial_noise": 1.15}
 Options = dict[str, Any]
 
@@ -139,7 +139,8 @@ def partial_noise(bench: Bench, split: str) -> dict[str, Any]:
     """
     federation = bench.federation(split)
     pipeline = composites.pipeline_of(federation, composites.joint(federation).router)
-    image_NCHW = bench.images.test_NCHW[: BLOCKS * min(BLOCK, len(bench.images.test_NCHW) // BLOCKS)]
+    each = min(bench.size.samples, len(bench.images.test_NCHW) // BLOCKS)
+    image_NCHW = bench.images.test_NCHW[: BLOCKS * each]
     runs: dict[str, Callable[[], dict[str, torch.Tensor]]] = {
         "default": lambda: _from(pipeline, image_NCHW, bench, {}),
         "full": lambda: _from(pipeline, image_NCHW, bench, {"dispatch": "full"}),

@@ -1,154 +1,102 @@
 """Measure quality, from training to docs/results, resumable at every point.
 
 PYTHONPATH=benchmarks python -P -m quality --data DIR [--work DIR] [--jobs 2] [--only train|measure|report]
+PYTHONPATH=benchmarks python -P -m quality --size gpu --data DIR --work DIR --minutes 9
+
+Exit status: 0 all is done, 1 it failed, 3 the minutes are over and there is work left: run it again to go on.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import math
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
 from pathlib import Path
 
-import torch
 from recording import RESULTS
 
-from quality import credit_plots, data, distances, page, plots, report, routing, shards
-from quality.bench import Bench
-from quality.measures import MEASURES, kept_by, ready, wanted
-from quality.plan import FURTHER, MAIN, Size, Training, read_size, trainings
-from quality.splits import parts_of
+from quality import data, work
+from quality.plan import SIZES, plan_for, read_size
+from quality.run import Run
+from quality.stages import Order, measure_all, report_all, train_all
+
+LEFT = 3
+"""Exit status where the minutes are over and there is work left."""
 
 
 def main() -> None:
     """Run what is asked for."""
     args = _arguments()
     try:
-        for name in args.datasets:
-            data.load(name, args.data, read_size(args.size).recipe.image.size)
-    except data.MissingDataError as error:
+        order = _order(args)
+        for name in order.names:
+            order.images(name)
+    except (data.MissingDataError, ValueError) as error:
         sys.exit(f"quality: {error}")
-    args.work.mkdir(parents=True, exist_ok=True)
+    order.work.mkdir(parents=True, exist_ok=True)
+    _say_where(order, args.only or "all")
+    done = True
     if args.only in (None, "train"):
-        train_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds, jobs=args.jobs)
-    if args.only in (None, "measure"):
-        measure_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds, jobs=args.jobs)
+        done = train_all(order)
+    if done and args.only in (None, "measure"):
+        done = measure_all(order)
+    if not done:
+        print(f"quality: {args.minutes:g} minutes are over and all that was done is kept: run again to go on")
+        sys.exit(LEFT)
     if args.only in (None, "report"):
-        report_all(args.data, args.work, args.size, names=args.datasets, seeds=args.seeds, results=args.results)
+        report_all(order)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="quality", description=__doc__)
+    about = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="quality", description=__doc__, formatter_class=about)
     parser.add_argument("--data", type=Path, required=True, help="folder with mnist, fashion-mnist, cifar10")
     parser.add_argument("--work", type=Path, default=Path("quality-work"), help="what is computed is kept here")
-    parser.add_argument("--size", default="cpu", help="a file of benchmarks/quality/sizes")
-    parser.add_argument("--datasets", nargs="+", default=["fashion-mnist", "mnist"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="quality.json and its pictures are written here")
+    sizes = sorted(path.stem for path in SIZES.glob("*.json"))
+    parser.add_argument("--size", default="cpu", choices=sizes, help="a file of benchmarks/quality/sizes")
+    parser.add_argument("--datasets", nargs="+", choices=sorted(data.NAMES), help="the size's own by default")
+    parser.add_argument("--seeds", nargs="+", type=int, help="the size's own by default")
+    parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each; one process with a GPU")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: a GPU if the size wants"
+    )
+    parser.add_argument(
+        "--minutes", type=float, help="stop after so many, to be run again; as long as it takes if absent"
+    )
     parser.add_argument("--only", choices=("train", "measure", "report"))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the report goes")
     return parser.parse_args()
 
 
-def train_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int], jobs: int) -> None:
-    """Train every network that is not there yet, the ones of the main figures first."""
-    todo: list[Training] = []
-    first, others = names[:1], names[1:]
-    order = [
-        (first, seeds, MAIN),
-        (others, seeds[:1], MAIN[:2]),
-        (first, seeds[:1], FURTHER),
-        (others, seeds[1:], MAIN[:2]),
-    ]
-    for names_of, seeds_of, splits in order:
-        for name, seed in itertools.product(names_of, seeds_of):
-            label_N = _images(folder, name, read_size(size).recipe.image.size).train_label_N
-            todo += trainings(name, splits, seed, label_N)
-    todo += [Training(data=names[0], split="all", part="all", seed=seeds[0], wide=True)]
-    begun = time.monotonic()
-    with ProcessPoolExecutor(jobs) as pool:
-        running = {pool.submit(train_one, folder, work, size, one): one for one in todo}
-        for done, future in enumerate(as_completed(running), 1):
-            one, minutes = running[future], (time.monotonic() - begun) / 60.0
-            print(
-                f"{minutes:5.1f} min, {done}/{len(todo)}: {one.data} {one.part} seed {one.seed}: {future.result()}",
-                flush=True,
-            )
+def _order(args: argparse.Namespace) -> Order:
+    if args.minutes is not None and not 0.0 < args.minutes < math.inf:
+        raise ValueError(f"--minutes is {args.minutes:g}; it must be above 0")
+    size = read_size(args.size)
+    plan, begun = plan_for(size, args.device), time.monotonic()
+    run = Run(
+        plan=plan,
+        compile_from=size.compile_from,
+        begun=begun,
+        ends=math.inf if args.minutes is None else begun + 60.0 * args.minutes,
+        checkpoint_every=size.checkpoint_every,
+    )
+    return Order(
+        data=args.data, work=args.work, size=args.size, names=args.datasets or list(size.datasets),
+        seeds=args.seeds or list(size.seeds), jobs=1 if plan.device != "cpu" else args.jobs, run=run,
+        results=args.results,
+    )  # fmt: skip
 
 
-def train_one(folder: Path, work: Path, size: str, one: Training) -> str:
-    """Train one network in this process, on one thread."""
-    torch.set_num_threads(1)
-    plan: Size = read_size(size)
-    images = _images(folder, one.data, plan.recipe.image.size)
-    part = next(part for part in parts_of(one.split, images.train_label_N) if part.name == one.part)
-    recipe = plan.wider if one.wide else plan.recipe
-    shard = shards.trained(work / one.data, recipe, one.part, images.train_NCHW[part.rows_N], seed=one.seed, told=_told)
-    return f"{shard.steps} steps, {shard.seconds:.0f} s of processor time, loss {shard.loss:.4f}"
-
-
-def measure_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int], jobs: int) -> None:
-    """Measure all that is trained; what was measured already is kept."""
-    todo = [
-        (measure.name, name, seed)
-        for measure in MEASURES
-        for seed, name in itertools.product(seeds, names)
-        if wanted(measure, name, seed, names[0], seeds[0])
-    ]
-    with ProcessPoolExecutor(jobs) as pool:
-        running = {pool.submit(measure_one, folder, work, size, one=one): one for one in todo}
-        for done, future in enumerate(as_completed(running), 1):
-            print(f"{done}/{len(todo)} {' '.join(map(str, running[future]))}: {future.result()}", flush=True)
-
-
-def measure_one(folder: Path, work: Path, size: str, *, one: tuple[str, str, int]) -> str:
-    """Do one measurement in this process, on one thread, if what it needs is trained."""
-    torch.set_num_threads(1)
-    what, name, seed = one
-    plan = read_size(size)
-    bench = Bench(images=_images(folder, name, plan.recipe.image.size), size=plan, work=work, seed=seed)
-    measure = next(one for one in MEASURES if one.name == what)
-    if not ready(measure, bench):
-        return "not trained yet"
-    begun = time.monotonic()
-    bench.once(what, kept_by(measure, bench), lambda: measure.run(bench))
-    return f"{time.monotonic() - begun:.0f} s"
-
-
-def report_all(folder: Path, work: Path, size: str, *, names: list[str], seeds: list[int], results: Path) -> None:
-    """Write quality.json, its pictures and its page from what was measured."""
-    figures, plan = report.write(work, size, results), read_size(size)
-    sets = [report.Measured.read(work / name) for name in names]
-    for measured in sets:
-        name = measured.name
-        made = plots.all_of(results / "quality", measured, figures[name])
-        bench = Bench(images=_images(folder, name, plan.recipe.image.size), size=plan, work=work, seed=seeds[0])
-        if ("routed-class-10", seeds[0]) in measured.facts:
-            made.append(f"{name}-commitment.png")
-            title = f"{name}, class-10: when samples of the full mixture commit to a shard"
-            credit_plots.commitment(results / "quality" / made[-1], *routing.trajectory_of(bench, "class-10"), title)
-        rows = {
-            "real": bench.images.train_NCHW,
-            "monolith": bench.draw(bench.monolith, None, "draw_once", "monolith").x_NCHW,
-        }
-        federation = bench.federation("class-10")
-        rows["composite"] = bench.draw(federation, None, "draw_once", "prior").x_NCHW
-        rows["naive"] = bench.draw(federation, None, "uniform", "naive", count=distances.NAIVE_SAMPLES).x_NCHW
-        plots.samples(results / "quality" / f"{name}-samples.png", rows)
-        print(f"{name}: {', '.join(made)}, {name}-samples.png")
-    page.write(results / "quality.md", report.COMMAND, plan.samples, figures, sets)
-
-
-def _told(what: str, step: int, steps: int) -> None:
-    print(f"{what}: {step}/{steps}", flush=True)
-
-
-@cache
-def _images(folder: Path, name: str, size: int) -> data.LabelledImages:
-    return data.load(name, folder, size)
+def _say_where(order: Order, what: str) -> None:
+    """Print what runs where, and keep it in the work folder beside what earlier runs said."""
+    ran = order.run.describe() or order.run.plan.describe() | {"device": "cpu"}
+    place = f"{ran['device']} ({ran.get('gpu', ran['cpu'])})"
+    print(f"quality {order.size}: networks, banks, samples and features on {place}; routers on the CPU", flush=True)
+    path = order.work / "ran.json"
+    runs = (work.kept_facts(path) or {"runs": []})["runs"]
+    if (now := {"only": what, **ran, "routers": "cpu, one thread"}) not in runs:
+        work.keep_facts(path, {"runs": [*runs, now]})
 
 
 if __name__ == "__main__":

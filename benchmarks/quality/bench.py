@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from quality import shards, work
 from quality.composites import Built, Federation, Samples, samples
+from quality.draws import LABELLED, Asked
 from quality.features import Features, trained
+from quality.run import ALONE, Run
 from quality.splits import EVERYTHING, Part, parts_of
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from severable_diffusion.recipe import Recipe
 
 PROTOCOL = b"quality v1"
+NAIVE_SAMPLES = 500
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,12 +37,14 @@ class Bench:
         size: how large the run is.
         work: the work folder.
         seed: of trainings and samples.
+        run: where to compute, and until when.
     """
 
     images: LabelledImages
     size: Size
     work: Path
     seed: int
+    run: Run = ALONE
 
     @property
     def folder(self) -> Path:
@@ -50,12 +55,21 @@ class Bench:
     def features(self) -> Features:
         """The feature network."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return trained(self.images, self.folder, self.size.features_steps)
+        return trained(
+            self.images, self.folder, self.size.features_steps, name=self.size.features, device=self.run.device
+        )
+
+    @property
+    def few(self) -> int:
+        """How many samples naive averaging is measured on."""
+        return min(NAIVE_SAMPLES, self.size.samples)
 
     def federation(self, split: str, recipe: Recipe | None = None) -> Federation:
         """Return a split's shards, trained now where they are not yet."""
         found = [self._shard(part, recipe or self.size.recipe) for part in self.parts(split)]
-        return Federation(folder=self.folder, recipe=recipe or self.size.recipe, shards=tuple(found), seed=self.seed)
+        return Federation(
+            folder=self.folder, recipe=recipe or self.size.recipe, shards=tuple(found), seed=self.seed, run=self.run
+        )
 
     def parts(self, split: str) -> tuple[Part, ...]:
         """Return who holds what."""
@@ -65,19 +79,26 @@ class Bench:
         """Return every part's images, by its name."""
         return {part.name: self.images.train_NCHW[part.rows_N] for part in self.parts(split)}
 
+    def labels_of(self, split: str) -> dict[str, torch.Tensor]:
+        """Return the labels of every part's images, by its name."""
+        return {part.name: self.images.train_label_N[part.rows_N] for part in self.parts(split)}
+
     def _shard(self, part: Part, recipe: Recipe) -> shards.Shard:
         own_NCHW = self.images.train_NCHW[part.rows_N]
-        return shards.trained(self.folder, recipe, part.name, own_NCHW, seed=self.seed, told=lambda *_: None)
+        label_N = self.images.train_label_N[part.rows_N]
+        return shards.trained(
+            self.folder, recipe, part.name, own_NCHW, seed=self.seed, told=_silent, label_N=label_N, run=self.run
+        )
 
     def is_trained(self, split: str, recipe: Recipe | None = None) -> bool:
         """Whether all of a split's shards are there."""
         plan = recipe or self.size.recipe
-        return all(
-            shards.shard_path(self.folder, plan, part.name, self.images.train_NCHW[part.rows_N], self.seed)
-            .with_suffix(".json")
-            .exists()
-            for part in self.parts(split)
-        )
+        return all(self.path_of(part, plan).with_suffix(".json").exists() for part in self.parts(split))
+
+    def path_of(self, part: Part, recipe: Recipe) -> Path:
+        """Return where a shard is kept."""
+        own_NCHW, label_N = self.images.train_NCHW[part.rows_N], self.images.train_label_N[part.rows_N]
+        return shards.shard_path(self.folder, recipe, part.name, own_NCHW, self.seed, label_N=label_N)
 
     @property
     def monolith(self) -> Federation:
@@ -93,10 +114,11 @@ class Bench:
         *,
         count: int | None = None,
         steps: int | None = None,
+        asked: Asked = LABELLED,
     ) -> Samples:
-        """Return samples of a composite; as many as the size says by default."""
-        wanted = self.size.samples if count is None else count
-        return samples(federation, built, dispatch, kind=kind, count=wanted, batch=self.size.batch, steps=steps)
+        """Return samples of a composite; as many as the size says by default, and labels drawn evenly."""
+        wanted, size = self.size.samples if count is None else count, self.size.batch
+        return samples(federation, built, dispatch, kind=kind, count=wanted, batch=size, steps=steps, asked=asked)
 
     def distance(self, x_NCHW: torch.Tensor, rows_N: torch.Tensor | None = None) -> float:
         """Return the Frechet distance of images to the training images, or to some of them."""
@@ -108,6 +130,11 @@ class Bench:
         key = work.digest_of(PROTOCOL, *(federation.label.encode() for federation in parts))
         path = self.folder / "measures" / f"{name}-{self.seed}-{key}.json"
         if (found := work.kept_facts(path)) is None:
+            self.run.check()
             found = measure()
             work.keep_facts(path, found)
         return found
+
+
+def _silent(*_: object) -> None:
+    """Tell nobody."""

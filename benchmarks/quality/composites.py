@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from quality import work
+from quality import draws, work
+from quality.draws import LABELLED, Asked
+from quality.run import ALONE, Run
 from severable_diffusion import network
 from severable_diffusion.bank import Bank, draw_bank
 from severable_diffusion.composite_directory import load_router, router_bytes, router_config
@@ -16,11 +16,13 @@ from severable_diffusion.heads import HeadsRouter, build_head
 from severable_diffusion.pipeline import CompositePipeline
 from severable_diffusion.router_training import build_router
 from severable_diffusion.sampler import scheduler_for
-from severable_diffusion.shard_set import ShardSet
+from severable_diffusion.shard_set import Member, ShardSet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
     from pathlib import Path
+
+    import torch
 
     from quality.shards import Shard
     from severable_diffusion.composition import Dispatch
@@ -37,12 +39,14 @@ class Federation:
         recipe: of all shards.
         shards: sorted by name.
         seed: of the samples.
+        run: where banks, samples and features are computed, and until when. Routers are trained on the CPU.
     """
 
     folder: Path
     recipe: Recipe
     shards: tuple[Shard, ...]
     seed: int
+    run: Run = ALONE
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +62,27 @@ class Federation:
     def without(self, name: str) -> Federation:
         """Return the federation that this shard never joined."""
         kept = tuple(shard for shard in self.shards if shard.name != name)
-        return Federation(folder=self.folder, recipe=self.recipe, shards=kept, seed=self.seed)
+        return replace(self, shards=kept)
+
+    @property
+    def members(self) -> dict[str, float | Member]:
+        """What the composite knows of every shard: lambda is its share of the images."""
+        return {
+            shard.name: float(shard.images)
+            if shard.label_counts is None
+            else Member(share=float(shard.images), label_counts=shard.label_counts)
+            for shard in self.shards
+        }
+
+    def labels(self, count: int) -> torch.Tensor | None:
+        """Return what `count` samples are asked for by, drawn evenly; None where the recipe has no conditions."""
+        if self.recipe.conditions is None:
+            return None
+        return draws.evenly([shard.label_counts or (1,) * self.recipe.labels for shard in self.shards], count)
+
+    def denoiser(self, shard: Shard) -> Callable[..., Any]:
+        """Return a shard's network where the run computes; it takes and gives tensors on the CPU."""
+        return draws.placed(network.load(self.recipe, network.dump(shard.weights)), self.run.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,11 +108,19 @@ def bank_of(federation: Federation, shard: Shard, purpose: str = "") -> tuple[Ba
     key = work.digest_of(weights, plan, material.encode())
     path = federation.folder / "banks" / f"{material}-{federation.seed}-{key}.safetensors"
     if (found := work.kept_tensors(path)) is None:
-        begun = time.process_time()
-        bank = draw_bank(network.load(federation.recipe, weights), federation.recipe, seed_material=material)
-        found = bank.tensors(), {"seconds": time.process_time() - begun}
+        federation.run.check()
+        begun = federation.run.seconds()
+        bank = draw_bank(
+            federation.denoiser(shard), federation.recipe, seed_material=material, label_counts=shard.label_counts
+        )
+        found = bank.tensors(), {"seconds": federation.run.seconds() - begun} | _ran(federation)
         work.keep_tensors(path, *found)
     return Bank.from_tensors(found[0]), float(found[1]["seconds"])
+
+
+def _ran(federation: Federation) -> dict[str, Any]:
+    facts = federation.run.describe()
+    return {} if facts is None else {"ran": facts}
 
 
 def joint(federation: Federation) -> Built:
@@ -99,10 +131,24 @@ def joint(federation: Federation) -> Built:
     )
 
 
-def from_real_data(federation: Federation, images: dict[str, torch.Tensor]) -> Built:
-    """Return a joint router trained on as many of the shards' real images, which no coordinator could have."""
-    count = federation.recipe.bank.images
-    banks = {name: Bank.from_images(x[:count], federation.recipe, seed_material=name) for name, x in images.items()}
+def from_real_data(
+    federation: Federation, images: dict[str, torch.Tensor], labels: dict[str, torch.Tensor] | None = None
+) -> Built:
+    """Return a joint router trained on as many of the shards' real images, which no coordinator could have.
+
+    Args:
+        federation: whose.
+        images: of every shard.
+        labels: of these images; used only where the recipe has conditions.
+    """
+    recipe, count = federation.recipe, federation.recipe.bank.images
+    told = (labels or {}) if recipe.conditions is not None else {}
+    banks = {
+        name: Bank.from_images(
+            x[:count], recipe, seed_material=name, label_N=told[name][:count] if name in told else None
+        )
+        for name, x in images.items()
+    }
     return _kept(federation, "real", banks, 0.0)
 
 
@@ -110,6 +156,7 @@ def _kept(federation: Federation, kind: str, banks: dict[str, Bank], bank_second
     path = federation.folder / "routers" / f"{kind}-{federation.label}.json"
     found = work.kept_facts(path)
     if found is None:
+        federation.run.make_room()
         begun = time.process_time()
         router = build_router(banks, federation.recipe)
         found = {"seconds": time.process_time() - begun, "config": router_config(router).decode()}
@@ -120,16 +167,18 @@ def _kept(federation: Federation, kind: str, banks: dict[str, Bank], bank_second
     return Built(router=router, seconds=found["seconds"], bank_seconds=bank_seconds)
 
 
-def heads(federation: Federation, reference_NCHW: torch.Tensor) -> Built:
-    """Return the router of heads against a public reference."""
-    recipe = federation.recipe
-    reference = Bank.from_images(reference_NCHW[: recipe.bank.images], recipe, seed_material="public")
+def heads(federation: Federation, reference_NCHW: torch.Tensor, label_N: torch.Tensor | None = None) -> Built:
+    """Return the router of heads against a public reference; its labels are used where the recipe has conditions."""
+    recipe, count = federation.recipe, federation.recipe.bank.images
+    told_N = None if label_N is None or recipe.conditions is None else label_N[:count]
+    reference = Bank.from_images(reference_NCHW[:count], recipe, seed_material="public", label_N=told_N)
     made, seconds, bank_seconds = {}, 0.0, 0.0
     for shard in federation.shards:
-        alone = Federation(folder=federation.folder, recipe=recipe, shards=(shard,), seed=federation.seed)
+        alone = replace(federation, shards=(shard,))
         path = federation.folder / "routers" / f"head-{shard.name}-{alone.label}.json"
         bank, spent = bank_of(federation, shard)
         if (found := work.kept_facts(path)) is None:
+            federation.run.make_room()
             begun = time.process_time()
             head = build_head(shard.name, bank, reference, recipe)
             found = {"seconds": time.process_time() - begun, "config": router_config(head).decode()}
@@ -151,7 +200,7 @@ class Samples:
         realised_N: the shard a sample was bound to, or -1.
         log_snr: of the steps.
         evaluations: mean number of shards run per sample and step.
-        seconds: processor time per image.
+        seconds: per image, of processor time; of real time on a GPU.
     """
 
     x_NCHW: torch.Tensor
@@ -162,13 +211,26 @@ class Samples:
     seconds: float
 
 
-def pipeline_of(federation: Federation, router: JointRouter | HeadsRouter | None) -> CompositePipeline:
-    """Return the pipeline of a federation, every lambda the shard's share of the images."""
+def pipeline_of(
+    federation: Federation, router: JointRouter | HeadsRouter | None, *, naive: bool = False
+) -> CompositePipeline:
+    """Return the pipeline of a federation where the run computes, every lambda the shard's share of the images.
+
+    Args:
+        federation: whose.
+        router: over its shards; None to draw by lambda. It is moved, too.
+        naive: hide from the composite which labels its shards have seen, as naive averaging knows nothing of them:
+            otherwise a label that one shard alone has seen would be routed to it.
+    """
     networks = {shard.name: network.load(federation.recipe, network.dump(shard.weights)) for shard in federation.shards}
-    lambdas = {shard.name: float(shard.images) for shard in federation.shards}
-    shards = ShardSet(federation.recipe, networks, lambdas).eval()
+    members = federation.members
+    if naive:
+        members = {name: Member.of(member).share for name, member in members.items()}
+    shards = ShardSet(federation.recipe, networks, members).eval()
     pipeline = CompositePipeline(shards, scheduler_for(federation.recipe), router)
     pipeline.set_progress_bar_config(disable=True)
+    if federation.run.device != "cpu":
+        pipeline.to(federation.run.device)
     return pipeline
 
 
@@ -181,6 +243,7 @@ def samples(
     count: int,
     batch: int,
     steps: int | None = None,
+    asked: Asked = LABELLED,
 ) -> Samples:
     """Return `count` samples: kept, or drawn now.
 
@@ -192,14 +255,23 @@ def samples(
         count: how many images.
         batch: how many at a time.
         steps: sampler steps; the recipe's by default.
+        asked: by what, where the recipe has conditions.
     """
     router = None if built is None else built.router
     rules = b"" if router is None else router_bytes(router)
-    key = work.digest_of(rules, federation.label.encode(), str((count, batch, steps)).encode())
+    label_N = federation.labels(count) if asked.labelled else None
+    told = [] if federation.recipe.conditions is None else [str((asked.labelled, asked.guidance)).encode()]
+    key = work.digest_of(rules, federation.label.encode(), str((count, batch, steps)).encode(), *told)
     path = federation.folder / "samples" / f"{kind}-{key}.safetensors"
     if (found := work.kept_tensors(path)) is None:
-        pipeline = pipeline_of(federation, router)
-        found = _drawn(pipeline, dispatch, federation.seed, count=count, batch=batch, steps=steps)
+        order = draws.Order(
+            dispatch=dispatch, count=count, batch=batch, steps=steps, seed=federation.seed,
+            label_N=label_N, guidance=asked.guidance,
+        )  # fmt: skip
+        pipeline = pipeline_of(federation, router, naive=dispatch == "uniform")
+        tensors, facts = draws.drawn(pipeline, order, federation.run, path.with_suffix(".unfinished"))
+        pipeline.to("cpu")  # with the router, which may be asked again
+        found = tensors, facts | _ran(federation)
         work.keep_tensors(path, *found)
     tensors, facts = found
     return Samples(
@@ -210,36 +282,3 @@ def samples(
         evaluations=facts["evaluations"],
         seconds=facts["seconds"],
     )
-
-
-def _drawn(
-    pipeline: CompositePipeline, dispatch: str | Dispatch, seed: int, *, count: int, batch: int, steps: int | None
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    noise = torch.Generator().manual_seed(1000 + seed)
-    begun, parts = time.process_time(), []
-    for start in range(0, count, batch):
-        size = min(batch, count - start)
-        parts.append(
-            pipeline(
-                batch_size=size,
-                generator=noise,
-                num_inference_steps=steps,
-                dispatch=dispatch,
-                output_type="pt",
-                return_dict=False,
-            )
-        )
-    seconds = (time.process_time() - begun) / count
-    undecided = [torch.full((len(x),), -1) for x, _ in parts]
-    realised = [one if a.realised_N is None else a.realised_N for one, (_, a) in zip(undecided, parts, strict=True)]
-    tensors = {
-        "x": torch.cat([x for x, _ in parts]),
-        "trajectory": torch.cat([a.trajectory_SNK for _, a in parts], dim=1).half(),
-        "realised": torch.cat(realised),
-    }
-    evaluations = _mean([a.evaluations_per_step for _, a in parts])
-    return tensors, {"seconds": seconds, "evaluations": evaluations, "log_snr": list(parts[0][1].log_snr)}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from quality.bench import Bench
     from quality.composites import Federation, Samples
 
-NAIVE_SAMPLES = 500
 LONE_SAMPLES = 600
 MANY_STEPS = 60
 COST_IMAGES, COST_TURNS = 512, 5
@@ -35,7 +34,7 @@ def monolith(bench: Bench) -> dict[str, Any]:
     """Measure the monolith, and the floor: real test images against real training images."""
     mono = bench.monolith
     many = bench.draw(mono, None, "draw_once", "monolith")
-    few = bench.draw(mono, None, "draw_once", "monolith", count=NAIVE_SAMPLES)
+    few = bench.draw(mono, None, "draw_once", "monolith", count=bench.few)
     return {
         **told_of(bench, many),
         "distance_of_few": bench.distance(few.x_NCHW),
@@ -71,7 +70,7 @@ def drawn(bench: Bench, split: str) -> dict[str, Any]:
     federation = bench.federation(split)
     return {
         "prior": told_of(bench, bench.draw(federation, None, "draw_once", "prior")),
-        "naive": told_of(bench, bench.draw(federation, None, "uniform", "naive", count=NAIVE_SAMPLES)),
+        "naive": told_of(bench, bench.draw(federation, None, "uniform", "naive", count=bench.few)),
         "shard_seconds": [shard.seconds for shard in federation.shards],
     }
 
@@ -97,7 +96,7 @@ def larger_router(bench: Bench, split: str) -> dict[str, Any]:
     )
     federation = replace(bench.federation(split), recipe=larger)
     built = composites.joint(federation)
-    few = {"count": NAIVE_SAMPLES * 2}
+    few = {"count": 2 * bench.few}
     return {
         "router_seconds": built.seconds,
         "bank_seconds": built.bank_seconds,
@@ -130,7 +129,7 @@ def cost(bench: Bench, split: str) -> dict[str, Any]:
 def of_heads(bench: Bench, split: str) -> dict[str, Any]:
     """Measure a router of heads against the public reference: the first half of the test images."""
     federation = bench.federation(split)
-    built = composites.heads(federation, bench.images.test_NCHW[::2])
+    built = composites.heads(federation, bench.images.test_NCHW[::2], bench.images.test_label_N[::2])
     mixed = bench.draw(federation, built, "cumulative", "heads-cumulative")
     return {"cumulative": told_of(bench, mixed), "heads_seconds": built.seconds}
 
@@ -163,7 +162,7 @@ def by_number(bench: Bench, split: str) -> dict[str, Any]:
             fewer = federation
             for name in federation.names[count:]:
                 fewer = fewer.without(name)
-            averaged = bench.draw(fewer, None, "uniform", f"naive-of-{count}", count=NAIVE_SAMPLES)
+            averaged = bench.draw(fewer, None, "uniform", f"naive-of-{count}", count=bench.few)
             naive[str(count)] = bench.distance(averaged.x_NCHW)
     alone = {name: bench.distance(x_NCHW) for name, x_NCHW in lone.items()}
     return {"routed": routed, "naive": naive, "one_shard_alone": alone}

@@ -44,11 +44,10 @@ def exactness(bench: Bench, split: str) -> dict[str, Any]:
 
 def _digest(federation: Federation) -> str:
     router = composites.joint(federation).router
-    lambdas = {shard.name: float(shard.images) for shard in federation.shards}
     weights = {shard.name: network.dump(shard.weights) for shard in federation.shards}
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "composite"
-        write_composite(directory, federation.recipe, weights, lambdas, router)
+        write_composite(directory, federation.recipe, weights, federation.members, router)
         whole = hashlib.sha256()
         for path in sorted(path for path in directory.rglob("*") if path.is_file()):
             whole.update(path.relative_to(directory).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())

@@ -98,6 +98,8 @@ def of_split(measured: Measured, split: str) -> dict[str, Any]:
         "calibration_error": _calibration(measured, split),
         "drop_one_change": _drop(measured, split),
         "synthetic_against_real_router_nats": _gap(measured, split),
+        "guided": measured.facts.get((f"guided-{split}", measured.seeds[0])),
+        "unlabelled": measured.facts.get((f"unlabelled-{split}", measured.seeds[0])),
     }
     return found | {name: value for name, value in optional.items() if value is not None}
 
@@ -148,10 +150,12 @@ def _gap(measured: Measured, split: str) -> dict[str, Any] | None:
     return {"largest": summary(largest), "mean": summary(average)} if largest else None
 
 
-def write(folder: Path, size: str, results: Path = RESULTS) -> dict[str, Any]:
-    """Write quality.json into the folder of results, docs/results by default, and return its figures."""
+def write(folder: Path, size: str, path: Path = RESULTS / "quality.json") -> dict[str, Any]:
+    """Write the results file of what was measured in a work folder, and return its figures."""
     sets = [Measured.read(path) for path in sorted(folder.iterdir()) if (path / "measures").is_dir()]
     figures: dict[str, Any] = {"size": size, "steps_per_s_ratio": _throughput()}
+    if (ran := work.kept_facts(folder / "ran.json")) is not None:
+        figures["ran_on"] = ran["runs"]
     for measured in sets:
         splits = sorted({name.split("-", 1)[1] for name, _ in measured.facts if name.startswith("drawn-")})
         figures[measured.name] = {
@@ -159,9 +163,10 @@ def write(folder: Path, size: str, results: Path = RESULTS) -> dict[str, Any]:
             **_baselines(measured),
             **{split: of_split(measured, split) for split in splits},
         }
-    path = results / "quality.json"
     seeds = {measured.name: list(measured.seeds) for measured in sets}
-    record(path, COMMAND, seeds, ("torch", "diffusers", "numpy"), figures)
+    record(
+        path, COMMAND if size == "cpu" else f"{COMMAND} --size {size}", seeds, ("torch", "diffusers", "numpy"), figures
+    )
     return figures
 
 

@@ -14,7 +14,6 @@ import torch
 
 from quality import composites
 from quality.splits import owner_of
-from severable_diffusion import network
 from severable_diffusion.calibration import expected_calibration_error
 from severable_diffusion.environment import generator
 from severable_diffusion.router import weights
@@ -87,10 +86,10 @@ def routers(bench: Bench, split: str, *, with_heads: bool) -> dict[str, Any]:
     names, count = federation.names, federation.recipe.bank.images
     x0_NCHW, owner_N = bench.images.test_NCHW[1::2], owners_of_test_images(bench, split, names)[1::2]
     found: dict[str, Any] = {"joint": curves(composites.joint(federation).router, x0_NCHW, owner_N, federation)}
-    real = composites.from_real_data(federation, bench.images_of(split))
+    real = composites.from_real_data(federation, bench.images_of(split), bench.labels_of(split))
     found["real_data"] = curves(real.router, x0_NCHW, owner_N, federation)
     if with_heads:
-        heads = composites.heads(federation, bench.images.test_NCHW[::2])
+        heads = composites.heads(federation, bench.images.test_NCHW[::2], bench.images.test_label_N[::2])
         found["heads"] = curves(heads.router, x0_NCHW, owner_N, federation)
     band = [place for place, level in enumerate(LEVELS) if 1.0 <= level <= 8.0]
     gaps = [found["joint"]["nll"][place] - found["real_data"]["nll"][place] for place in band]
@@ -132,7 +131,8 @@ def iid_confidence(bench: Bench, split: str) -> dict[str, Any]:
     """Ask the router of an iid split about held-out images: sure above 1/n means that it measures memorization."""
     federation = bench.federation(split)
     router = composites.joint(federation).router
-    found = curves(router, bench.images.test_NCHW[:2000], torch.zeros(2000, dtype=torch.int64), federation)
+    held_out_NCHW = bench.images.test_NCHW[:2000]
+    found = curves(router, held_out_NCHW, torch.zeros(len(held_out_NCHW), dtype=torch.int64), federation)
     return {"level": found["level"], "largest": found["largest"], "shards": len(federation.names)}
 
 
@@ -152,13 +152,14 @@ def _on_trajectories(federation: Federation, router: JointRouter | HeadsRouter) 
     schedule = NoiseSchedule.of(federation.recipe.process)
     by_time: dict[int, list[torch.Tensor]] = {}
     for place, shard in enumerate(federation.shards):
-        net = network.load(federation.recipe, network.dump(shard.weights))
+        alone = replace(federation, shards=(shard,))
         draw(
-            net,
+            federation.denoiser(shard),
             federation.recipe,
             count=4 * AUDIT,
             steps=federation.recipe.sampler.steps,
             generator=generator(77 + place),
+            label_N=alone.labels(4 * AUDIT),
             on_state=lambda t, x: by_time.setdefault(t, []).append(x),
         )
     owner_N = torch.arange(len(federation.shards)).repeat_interleave(4 * AUDIT)

@@ -12,6 +12,7 @@ import argparse
 import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from recording import RESULTS
@@ -27,11 +28,9 @@ LEFT = 3
 
 def main() -> None:
     """Run what is asked for."""
-    args = _arguments()
+    args, started = _arguments(), time.monotonic()
     try:
-        order = _order(args)
-        for name in order.names:
-            order.images(name)
+        order = _ready(args, started)
     except (data.MissingDataError, ValueError) as error:
         sys.exit(f"quality: {error}")
     order.work.mkdir(parents=True, exist_ok=True)
@@ -69,23 +68,34 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _order(args: argparse.Namespace) -> Order:
+def _ready(args: argparse.Namespace, started: float) -> Order:
+    """Return the order with its images read, and its clock running.
+
+    Raises:
+        MissingDataError: if the images are not there.
+        ValueError: if something asked for cannot be.
+    """
     if args.minutes is not None and not 0.0 < args.minutes < math.inf:
         raise ValueError(f"--minutes is {args.minutes:g}; it must be above 0")
     size = read_size(args.size)
-    plan, begun = plan_for(size, args.device), time.monotonic()
+    plan = plan_for(size, args.device)
     run = Run(
         plan=plan,
         compile_from=size.compile_from,
-        begun=begun,
-        ends=math.inf if args.minutes is None else begun + 60.0 * args.minutes,
+        ends=math.inf if args.minutes is None else started + 60.0 * args.minutes,
         checkpoint_every=size.checkpoint_every,
     )
-    return Order(
+    order = Order(
         data=args.data, work=args.work, size=args.size, names=args.datasets or list(size.datasets),
         seeds=args.seeds or list(size.seeds), jobs=1 if plan.device != "cpu" else args.jobs, run=run,
         results=args.results,
     )  # fmt: skip
+    for name in order.names:
+        order.images(name)
+    order = replace(order, run=replace(run, begun=time.monotonic()))
+    if order.run.over:
+        raise ValueError(f"--minutes {args.minutes:g} is too short: reading the images alone took longer; give more")
+    return order
 
 
 def _say_where(order: Order, what: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quality import shards, work
 from quality.composites import Built, Federation, Samples, samples
 from quality.draws import LABELLED, Asked
-from quality.features import Features, trained
+from quality.features import Features, path_of, trained
 from quality.run import ALONE, Run
 from quality.splits import EVERYTHING, Part, parts_of
 
@@ -55,9 +55,10 @@ class Bench:
     def features(self) -> Features:
         """The feature network."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        return trained(
-            self.images, self.folder, self.size.features_steps, name=self.size.features, device=self.run.device
-        )
+        steps, name = self.size.features_steps, self.size.features
+        if not path_of(self.images, self.folder, steps, name).exists():
+            self.run.make_room()
+        return trained(self.images, self.folder, steps, name=name, device=self.run.device)
 
     @property
     def few(self) -> int:
@@ -130,7 +131,7 @@ class Bench:
         key = work.digest_of(PROTOCOL, *(federation.label.encode() for federation in parts))
         path = self.folder / "measures" / f"{name}-{self.seed}-{key}.json"
         if (found := work.kept_facts(path)) is None:
-            self.run.check()
+            self.run.make_room()
             found = measure()
             work.keep_facts(path, found)
         return found

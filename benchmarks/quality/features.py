@@ -142,6 +142,12 @@ class Features:
         return frechet_distance(self(x_NCHW), self(reference_MCHW))
 
 
+def path_of(images: LabelledImages, work: Path, steps: int, name: str) -> Path:
+    """Return where a feature network is kept."""
+    stem = "features" if name == "conv64" else f"features-{name}"
+    return work / f"{stem}-{images.name}-{images.train_NCHW.shape[-1]}-{steps}.safetensors"
+
+
 def trained(images: LabelledImages, work: Path, steps: int, name: str = "conv64", device: str = "cpu") -> Features:
     """Return the data set's features, trained once and then kept under `work`.
 
@@ -153,8 +159,7 @@ def trained(images: LabelledImages, work: Path, steps: int, name: str = "conv64"
         device: where it is trained and computes.
     """
     kind, size = NETWORKS[name], images.train_NCHW.shape[-1]
-    stem = "features" if name == "conv64" else f"features-{name}"
-    path = work / f"{stem}-{images.name}-{size}-{steps}.safetensors"
+    path = path_of(images, work, steps, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)  # torch's initialisers take no generator
         network = kind.build(images.train_NCHW.shape[1], size)

@@ -1,8 +1,8 @@
 """One run of the program: where it computes, and how long it may.
 
-A run that may last only so long stops where it can go on: a training after a step, samples after a batch, a measurement
-before the next part of it. What cannot be interrupted (training a router or the feature network, both some minutes at
-most) is not begun late, so a run with enough time always gets further.
+A run that may last only so long stops where it can go on: a training after a step, samples after a batch. What cannot
+be interrupted (a router, the feature network, what is computed of samples: some minutes at most) is begun in the first
+half alone: the program then ends early, and the next run begins with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Run:
     Attributes:
         plan: how networks are trained and, for its device, where samples are drawn and features computed.
         compile_from: steps that must be left for `plan.compile` to pay; a shorter training is not compiled.
-        begun: when it began.
+        begun: when it began, after the images were read.
         ends: when it stops; infinite for never.
         checkpoint_every: seconds of unfinished work that are lost when the program is killed.
     """

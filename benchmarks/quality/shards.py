@@ -168,11 +168,20 @@ def _on_cpu(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
 
 
+def _on_cpu_all(value: Any) -> Any:
+    """Return a state's values with every tensor on the CPU, in its own memory order, to be loaded anywhere."""
+    if isinstance(value, dict):
+        return {key: _on_cpu_all(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_on_cpu_all(one) for one in value]
+    return value.cpu() if isinstance(value, torch.Tensor) else value
+
+
 def _state(trainer: Trainer, seconds: float) -> dict[str, Any]:
     return {
-        "model": trainer.model.state_dict(),
-        "ema": trainer.ema,
-        "optimizer": trainer.optimizer.state_dict(),
+        "model": _on_cpu_all(trainer.model.state_dict()),
+        "ema": _on_cpu_all(trainer.ema),
+        "optimizer": _on_cpu_all(trainer.optimizer.state_dict()),
         "generator": trainer.generator.get_state(),
         "step": trainer.step,
         "losses": trainer.losses,

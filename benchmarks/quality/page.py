@@ -21,7 +21,7 @@ KINDS = {
 }
 HEAD = """# Quality, measured
 
-Made by `{command}` from [quality.json](quality.json); how to run it, and what is measured where, is in
+Made by `{command}` from [{stem}.json]({stem}.json); how to run it, and what is measured where, is in
 [quality](../quality.md).
 Frechet distances are `{net}`: features of a small classifier trained on the data set itself. They are no FID, and only
 ratios mean something. The monolith is one network of the same recipe trained on as many images in total as all shards
@@ -102,13 +102,13 @@ def _plain(value: Any) -> str:
 def write(path: Path, command: str, samples: int, figures: dict[str, Any], sets: list[Measured]) -> None:
     """Write the page, whole or not at all."""
     nets = {figures[one.name]["monolith"]["feature_network"] for one in sets}
-    parts = [HEAD.format(command=command, net="`, `".join(sorted(filter(None, nets))), samples=samples)]
+    parts = [HEAD.format(stem=path.stem, command=command, net="`, `".join(sorted(filter(None, nets))), samples=samples)]
     parts.append("## Bars\n\n| what | asked | seen | | of |\n|---|---|---|---|---|")
     parts.append("\n".join(bar.row() for bar in bars.all_of(figures)) + "\n")
     for measured in sets:
         parts.append(f"## {measured.name}\n\n{_splits(figures[measured.name])}")
-        pictures = sorted(one.name for one in (path.parent / "quality").glob(f"{measured.name}-*.png"))
-        parts += [f"![{name.removesuffix('.png')}](quality/{name})\n" for name in pictures]
+        pictures = sorted(one.name for one in path.with_suffix("").glob(f"{measured.name}-*.png"))
+        parts += [f"![{name.removesuffix('.png')}]({path.stem}/{name})\n" for name in pictures]
         parts += [part for part in (_dispatches(measured), _levels(measured), _facts(measured)) if part]
     partial = path.with_suffix(".partial")
     partial.write_text("\n".join(parts), encoding="utf-8")

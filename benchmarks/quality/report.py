@@ -150,6 +150,11 @@ def _gap(measured: Measured, split: str) -> dict[str, Any] | None:
     return {"largest": summary(largest), "mean": summary(average)} if largest else None
 
 
+def command(size: str) -> str:
+    """Return the command whose results these are."""
+    return COMMAND if size == "cpu" else f"{COMMAND} --size {size}"
+
+
 def write(folder: Path, size: str, path: Path = RESULTS / "quality.json") -> dict[str, Any]:
     """Write the results file of what was measured in a work folder, and return its figures."""
     sets = [Measured.read(path) for path in sorted(folder.iterdir()) if (path / "measures").is_dir()]
@@ -164,9 +169,7 @@ def write(folder: Path, size: str, path: Path = RESULTS / "quality.json") -> dic
             **{split: of_split(measured, split) for split in splits},
         }
     seeds = {measured.name: list(measured.seeds) for measured in sets}
-    record(
-        path, COMMAND if size == "cpu" else f"{COMMAND} --size {size}", seeds, ("torch", "diffusers", "numpy"), figures
-    )
+    record(path, command(size), seeds, ("torch", "diffusers", "numpy"), figures)
     return figures
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from quality import data, plots, report, shards
+from quality import credit_plots, data, page, plots, report, routing, shards
 from quality.bench import Bench
 from quality.guided import measures_of
-from quality.measures import ready, wanted
+from quality.measures import kept_by, ready, wanted
 from quality.plan import Size, Training, all_trainings, read_size
 from quality.run import OutOfTimeError
 from quality.splits import parts_of
@@ -176,29 +176,40 @@ def measure_one(order: Order, one: tuple[str, str, int]) -> str | None:
         return "not trained yet"
     begun = time.monotonic()
     try:
-        bench.once(what, [bench.federation(split) for split in measure.splits], lambda: measure.run(bench))
+        bench.once(what, kept_by(measure, bench), lambda: measure.run(bench))
     except OutOfTimeError:
         return None
     return f"{time.monotonic() - begun:.0f} s"
 
 
 def report_all(order: Order) -> None:
-    """Write the results and their pictures from what was measured: docs/results/quality.json for the CPU size."""
+    """Write results, pictures and a page from what was measured: docs/results/quality.json for the CPU size."""
     stem = "quality" if order.size == "cpu" else f"quality-{order.size}"
     figures = report.write(order.work, order.size, order.results / f"{stem}.json")
-    for name in order.names:
-        measured = report.Measured.read(order.work / name)
-        made = plots.all_of(order.results / stem, measured, figures[name])
-        bench = order.bench(name, order.seeds[0])
-        rows = {
-            "real": bench.images.train_NCHW,
-            "monolith": bench.draw(bench.monolith, None, "draw_once", "monolith").x_NCHW,
-        }
-        federation = bench.federation("class-10")
-        rows["composite"] = bench.draw(federation, None, "draw_once", "prior").x_NCHW
-        rows["naive"] = bench.draw(federation, None, "uniform", "naive", count=bench.few).x_NCHW
-        plots.samples(order.results / stem / f"{name}-samples.png", rows)
-        print(f"{name}: {', '.join(made)}, {name}-samples.png")
+    sets = [report.Measured.read(order.work / name) for name in order.names]
+    for measured in sets:
+        made = plots.all_of(order.results / stem, measured, figures[measured.name])
+        made += _pictures_of_samples(order, measured, order.results / stem)
+        print(f"{measured.name}: {', '.join(made)}")
+    samples = read_size(order.size).samples
+    page.write(order.results / f"{stem}.md", report.command(order.size), samples, figures, sets)
+
+
+def _pictures_of_samples(order: Order, measured: report.Measured, folder: Path) -> list[str]:
+    name, bench = measured.name, order.bench(measured.name, order.seeds[0])
+    federation, made = bench.federation("class-10"), [f"{measured.name}-samples.png"]
+    rows = {
+        "real": bench.images.train_NCHW,
+        "monolith": bench.draw(bench.monolith, None, "draw_once", "monolith").x_NCHW,
+        "composite": bench.draw(federation, None, "draw_once", "prior").x_NCHW,
+        "naive": bench.draw(federation, None, "uniform", "naive", count=bench.few).x_NCHW,
+    }
+    plots.samples(folder / made[0], rows)
+    if ("routed-class-10", order.seeds[0]) in measured.facts:
+        made.append(f"{name}-commitment.png")
+        title = f"{name}, class-10: when samples of the full mixture commit to a shard"
+        credit_plots.commitment(folder / made[-1], *routing.trajectory_of(bench, "class-10"), title)
+    return made
 
 
 def _told(order: Order, what: str, step: int, steps: int) -> None:

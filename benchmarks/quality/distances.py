@@ -96,13 +96,16 @@ def larger_router(bench: Bench, split: str) -> dict[str, Any]:
     )
     federation = replace(bench.federation(split), recipe=larger)
     built = composites.joint(federation)
-    few = {"count": 2 * bench.few}
+
+    def told(dispatch: str, kind: str, by: composites.Built | None = built) -> dict[str, float]:
+        return told_of(bench, bench.draw(federation, by, dispatch, kind, count=2 * bench.few))
+
     return {
         "router_seconds": built.seconds,
         "bank_seconds": built.bank_seconds,
-        "draw_late": told_of(bench, bench.draw(federation, built, "draw_late", "larger-late", **few)),
-        "cumulative": told_of(bench, bench.draw(federation, built, "cumulative", "larger-cumulative", **few)),
-        "prior": told_of(bench, bench.draw(federation, None, "draw_once", "larger-prior", **few)),
+        "draw_late": told("draw_late", "larger-late"),
+        "cumulative": told("cumulative", "larger-cumulative"),
+        "prior": told("draw_once", "larger-prior", None),
     }
 
 

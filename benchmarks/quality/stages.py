@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from quality.data import LabelledImages
     from quality.run import Run
 
 
@@ -50,7 +51,7 @@ class Order:
     run: Run
     results: Path
 
-    def images(self, name: str) -> data.LabelledImages:
+    def images(self, name: str) -> LabelledImages:
         """Return a data set, read once in every process."""
         size = read_size(self.size)
         return _images(self.data, name, size.recipe.image.size, size.images_per_class)

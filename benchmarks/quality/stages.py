@@ -130,15 +130,12 @@ def train_one(order: Order, one: Training) -> str | None:
     plan: Size = read_size(order.size)
     images = order.images(one.data)
     part = next(part for part in parts_of(one.split, images.train_label_N) if part.name == one.part)
-    own = {
-        "seed": one.seed,
-        "told": partial(_told, order),
-        "label_N": images.train_label_N[part.rows_N],
-        "run": order.run,
-    }
-    recipe = plan.wider if one.wide else plan.recipe
+    own_NCHW, label_N = images.train_NCHW[part.rows_N], images.train_label_N[part.rows_N]
+    folder, recipe, told = order.work / one.data, plan.wider if one.wide else plan.recipe, partial(_told, order)
     try:
-        shard = shards.trained(order.work / one.data, recipe, one.part, images.train_NCHW[part.rows_N], **own)
+        shard = shards.trained(
+            folder, recipe, one.part, own_NCHW, seed=one.seed, told=told, label_N=label_N, run=order.run
+        )
     except OutOfTimeError:
         return None
     clock = "processor time" if order.run.device == "cpu" else "GPU time"

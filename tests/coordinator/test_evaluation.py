@@ -101,7 +101,7 @@ def test_with_inceptions_file_unlabelled_pictures_do_and_the_distance_is_an_fid(
     cli: Cli, world: World, tmp_path: Path
 ) -> None:
     with pytest.warns(DeprecationWarning, match="deprecated"):
-        torch.jit.script(Stand()).save(str(tmp_path / "inception.pt"))
+        torch.jit.script(Stand()).save(str(tmp_path / "inception.pt"))  # type: ignore[no-untyped-call]
     real, out = pictures(tmp_path / "real", classes=1), tmp_path / "out"
     given = ("--inception", str(tmp_path / "inception.pt"), "--format", "json")
     told = json.loads(cli(*arguments(world, real, out, *given)))

@@ -22,6 +22,8 @@ from severable_diffusion.yardstick import inception_yardstick, trained_yardstick
 class Stand(nn.Module):
     """Called as Inception is: 2048 numbers of an image are its mean, times 1 to 2048 over 2048."""
 
+    scale_D: torch.Tensor
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.register_buffer("scale_D", torch.arange(1, features + 1) / features)
@@ -35,7 +37,7 @@ class Stand(nn.Module):
 
 def script(path: Path, features: int = 2048) -> Path:
     with pytest.warns(DeprecationWarning, match="deprecated"):  # torch's own, of the form that the file has
-        torch.jit.script(Stand(features)).save(str(path))
+        torch.jit.script(Stand(features)).save(str(path))  # type: ignore[no-untyped-call]
     return path
 
 
@@ -149,7 +151,7 @@ def test_a_file_that_is_not_inception_is_named(tmp_path: Path, kind: str, reason
             file.mkdir()
         case "linear":
             with pytest.warns(DeprecationWarning, match="deprecated"):
-                torch.jit.script(nn.Linear(3, 3)).save(str(file))
+                torch.jit.script(nn.Linear(3, 3)).save(str(file))  # type: ignore[no-untyped-call]
         case "narrow":
             script(file, features=7)
     with pytest.raises(DataError, match=reason) as refused:

@@ -105,20 +105,20 @@ def frechet_distance(a_ND: torch.Tensor, b_MD: torch.Tensor) -> float:
     a_ND, b_MD = a_ND.double(), b_MD.double()
     shift = (a_ND.mean(dim=0) - b_MD.mean(dim=0)).square().sum()
     spread = a_ND.var(dim=0).sum() + b_MD.var(dim=0).sum()
-    return max(0.0, float(shift + spread - 2.0 * _overlap(a_ND, b_MD)))
+    return max(0.0, float(shift + spread) - 2.0 * _overlap(a_ND, b_MD))
 
 
-def _overlap(a_ND: torch.Tensor, b_MD: torch.Tensor) -> torch.Tensor:
+def _overlap(a_ND: torch.Tensor, b_MD: torch.Tensor) -> float:
     """Return tr (A^(1/2) B A^(1/2))^(1/2)."""
     if min(len(a_ND), len(b_MD)) < a_ND.shape[1]:
         # The same number without a matrix of D rows: the sum of the singular values of A^(1/2) B^(1/2), and so of the
         # product of the centred samples themselves.
         a_ND, b_MD = (x_ND - x_ND.mean(dim=0) for x_ND in (a_ND, b_MD))
         scale = math.sqrt((len(a_ND) - 1) * (len(b_MD) - 1))
-        return torch.linalg.svdvals(a_ND @ b_MD.T).sum() / scale
+        return float(torch.linalg.svdvals(a_ND @ b_MD.T).sum()) / scale
     A_DD, B_DD = torch.cov(a_ND.T), torch.cov(b_MD.T)
     root_DD = _square_root(A_DD)
-    return torch.linalg.eigvalsh(root_DD @ B_DD @ root_DD).clamp_min(0.0).sqrt().sum()
+    return float(torch.linalg.eigvalsh(root_DD @ B_DD @ root_DD).clamp_min(0.0).sqrt().sum())
 
 
 def _square_root(A_DD: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from PIL import Image, ImageDraw, ImageFont
 
 from severable_diffusion.images import to_pil
@@ -170,7 +171,7 @@ def plot_shares(
         left = 0.0
         for name in names:
             share = measure.get(name, 0.0)
-            panel.barh(place, share, left=left, height=0.72, color=colour_of[name], edgecolor=PAPER, label=name)
+            panel.barh(place, share, left=left, height=0.72, color=colour_of[name], edgecolor=PAPER)
             text, full = _share_text(name, share)
             panel.text(left + share / 2, place, text, ha="center", va="center", fontsize=8, color=_on(colour_of[name]))
             unnamed -= {name} if full else set()
@@ -182,8 +183,8 @@ def plot_shares(
     panel.tick_params(left=False)
     panel.spines[:].set_visible(False)
     if unnamed:  # a party whose part is nowhere wide enough for its name
-        handles = {bar.get_label(): bar for bar in panel.containers}
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+        patches = [Patch(color=colour_of[name], label=name) for name in names]
+        figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
     figure.savefig(path, metadata={"Software": None})
 
 

@@ -134,5 +134,5 @@ def _line(row: Row[Any]) -> LedgerLine:
     )
 
 
-def _total(row: Row[Any]) -> LedgerTotal:
+def _total(row: Any) -> LedgerTotal:
     return LedgerTotal(party=row.party, contract=Digest.parse(row.contract), images=row.images, credit=row.credit)

@@ -184,7 +184,9 @@ def plot_shares(
     panel.spines[:].set_visible(False)
     if unnamed:  # a party whose part is nowhere wide enough for its name
         patches = [Patch(color=colour_of[name], label=name) for name in names]
-        figure.legend(handles=patches, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+        across = max(1, _LETTERS // (max(map(len, names)) + 8))
+        figure.set_figheight(figure.get_figheight() + 0.25 * math.ceil(len(names) / across))
+        figure.legend(handles=patches, loc="outside lower center", ncols=across, frameon=False, fontsize=8)
     figure.savefig(path, metadata={"Software": None})
 
 

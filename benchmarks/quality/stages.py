@@ -216,5 +216,5 @@ def _told(order: Order, what: str, step: int, steps: int) -> None:
 
 
 @cache
-def _images(folder: Path, name: str, size: int, per_class: int | None) -> data.LabelledImages:
+def _images(folder: Path, name: str, size: int, per_class: int | None) -> LabelledImages:
     return data.load(name, folder, size, per_class)

@@ -193,7 +193,7 @@ def test_a_composite_with_labels_is_after_a_removal_what_it_had_been_without_the
 def test_a_run_that_was_stopped_and_killed_gives_what_an_unbroken_one_gives(
     corner: Path, whole: Path, tmp_path: Path
 ) -> None:
-    first = finished(corner, tmp_path, "--minutes", "0.03")
+    first = finished(corner, tmp_path, "--minutes", "0.3")
     assert first.returncode == LEFT, first.stderr
     assert "run again to go on" in first.stdout
     killed_when(corner, tmp_path, "cifar10/shards/all-0-*.progress")

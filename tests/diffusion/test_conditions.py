@@ -135,6 +135,12 @@ def test_a_composite_asked_for_a_label_draws_what_one_model_of_all_data_would(co
     torch.testing.assert_close(drawn(composite(), **asked), drawn(monolith(), **asked), atol=5e-3, rtol=0.0)
 
 
+def test_guidance_by_one_drawn_shard_is_taken_from_the_routed_mixture_of_all() -> None:
+    asked = {"condition": "round", "guidance_scale": 3.0}  # a label of one shard alone, so there is nothing to draw
+    routed = composite()(12, torch.Generator().manual_seed(4), output_type="pt", return_dict=False, **asked)[0]
+    torch.testing.assert_close(routed, drawn(monolith(), **asked), atol=5e-3, rtol=0.0)
+
+
 def test_without_a_condition_it_draws_from_everything() -> None:
     torch.testing.assert_close(drawn(composite()), drawn(monolith()), atol=5e-3, rtol=0.0)
 

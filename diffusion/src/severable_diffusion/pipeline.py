@@ -146,6 +146,9 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
         how, router, log_lambda_K = self._strategy(dispatch, router_override, from_noise=strength == 1.0)
         allowed_K = self._allowed(allowed)
         asked = labels_of(condition, self.shards.recipe, count, device)
+        # Drawing by lambda needs no router, but guidance does: lambdas at every level would be naive averaging.
+        known = self.router is not None and router_override is None and isinstance(how, DrawOnce)
+        free_router = self.router if known else router
         begin = start(
             count, self.shards.recipe.image, image=image, mask=mask_image, strength=strength, latents=latents,
             generator=generator, device=device, dtype=self.shards.dtype,
@@ -154,6 +157,7 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
             shards=self.shards,
             drive=Drive(self.scheduler, self.shards.schedule, self._steps(num_inference_steps), device, strength),
             router=router,
+            free_router=free_router,
             dispatch=how,
             branches=branches(
                 asked, guidance_scale, count, log_lambda_K=log_lambda_K, log_share_KC=self.shards.log_share_KC,

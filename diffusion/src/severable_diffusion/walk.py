@@ -36,6 +36,7 @@ class Walk:
         shards: the networks.
         drive: the scheduler's run.
         router: of the weights.
+        free_router: of the weights of the unconditional branch of guidance.
         dispatch: of the conditional branch, or of the only one.
         branches: the conditional branch first.
         guidance: 1 for none.
@@ -47,6 +48,7 @@ class Walk:
     shards: ShardSet
     drive: Drive
     router: Router
+    free_router: Router
     dispatch: Dispatch
     branches: tuple[Branch, ...]
     guidance: float
@@ -62,7 +64,7 @@ class Walk:
         frame = self.frames[index]
         x_NCHW = self.start.kept(x_NCHW, self.drive, frame)
         seen_NCHW = x_NCHW if self.drive.own else x_NCHW * frame.scale
-        w_NK = self._posterior(seen_NCHW, frame, memory, self.branches[0])
+        w_NK = self._posterior(self.router, seen_NCHW, frame, memory, self.branches[0])
         used_NK, memory = self.dispatch.choose(w_NK, memory, self.generator, frame.log_snr)
         mixed_NCHW, evaluations = self._mixed(seen_NCHW, frame, used_NK, self.branches[0])
         self.weights.append(torch.where(memory.open_N[:, None], w_NK, used_NK).cpu())
@@ -82,20 +84,22 @@ class Walk:
     def _free(self, x_NCHW: torch.Tensor, frame: Frame) -> tuple[torch.Tensor, int]:
         """Return the unconditional branch's mixture, with the weights that belong to it."""
         branch, nothing = self.branches[1], Memory.start(len(x_NCHW), x_NCHW.device)
-        w_NK = self._posterior(x_NCHW, frame, nothing, branch)
+        w_NK = self._posterior(self.free_router, x_NCHW, frame, nothing, branch)
         used_NK, _ = UNBOUND.choose(w_NK, nothing, None, frame.log_snr)
         return self._mixed(x_NCHW, frame, used_NK, branch)
 
-    def _posterior(self, x_NCHW: torch.Tensor, frame: Frame, memory: Memory, branch: Branch) -> torch.Tensor:
+    def _posterior(
+        self, router: Router, x_NCHW: torch.Tensor, frame: Frame, memory: Memory, branch: Branch
+    ) -> torch.Tensor:
         """Return the weights of every sample; bound samples need no router and get their shard."""
         open_N = memory.open_N
         w_NK = torch.zeros(len(x_NCHW), len(self.allowed_K), device=x_NCHW.device)
         w_NK.scatter_(1, memory.committed_N.clamp_min(0)[:, None], 1.0)
         if bool(open_N.any()):
-            rows_MCHW = x_NCHW[open_N].to(getattr(self.router, "dtype", torch.float32))
+            rows_MCHW = x_NCHW[open_N].to(getattr(router, "dtype", torch.float32))
             log_snr_M = torch.full((len(rows_MCHW),), frame.log_snr, device=x_NCHW.device)
             told_M = None if branch.router_label_N is None else branch.router_label_N[open_N]
-            logits_MK = self.router.logits(rows_MCHW, log_snr_M, told_M)
+            logits_MK = router.logits(rows_MCHW, log_snr_M, told_M)
             w_NK[open_N] = weights(logits_MK.float(), branch.log_prior_NK[open_N].float(), self.allowed_K)
         return w_NK
 

@@ -65,6 +65,7 @@ def test_an_attribution_averages_over_the_trajectory_and_names_the_leader() -> N
     assert record.evaluations_per_step == pytest.approx(1.75)
     assert record.image_to_dict(0) == {
         "credit": {"a": 0.25, "b": 0.75},
+        "weighted": {"a": pytest.approx(3 / 7, abs=1e-6), "b": pytest.approx(4 / 7, abs=1e-6)},  # 6 and 1 of log-SNR
         "final": {"a": 0.0, "b": 1.0},
         "realised": "b",
     }

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from quality import shards, work
-from quality.composites import Built, Federation, Samples, samples
+from quality.composites import Federation, Samples, samples
 from quality.draws import LABELLED, Asked
 from quality.features import Features, path_of, trained
 from quality.run import ALONE, Run
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from quality.builds import Built
     from quality.data import LabelledImages
     from quality.plan import Size
     from severable_diffusion.composition import Dispatch

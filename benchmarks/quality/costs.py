@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from quality import composites, work
+from quality import builds, composites, work
 from severable_diffusion import network
 from severable_diffusion.environment import seed_from
 from severable_diffusion.pipeline import CompositePipeline
@@ -45,7 +45,7 @@ def measure(bench: Bench, split: str) -> dict[str, Any]:
     one costs. Guidance has no bar: it runs a second branch, whose mixture has no drawn shard.
     """
     federation = bench.federation(split)
-    own = composites.pipeline_of(federation, composites.joint(federation).router)
+    own = composites.pipeline_of(federation, builds.joint(federation).router)
     mono = composites.pipeline_of(bench.monolith, None)
     random_ones = labelled_pipelines(bench, split)
     found: dict[str, dict[str, Any]] = {kind: {} for kind in BARS}
@@ -138,7 +138,7 @@ def partial_noise(bench: Bench, split: str) -> dict[str, Any]:
     ratio. `again` draws the shards of the default dispatch, and the noise, anew: what two equal runs differ by.
     """
     federation = bench.federation(split)
-    pipeline = composites.pipeline_of(federation, composites.joint(federation).router)
+    pipeline = composites.pipeline_of(federation, builds.joint(federation).router)
     each = min(bench.size.samples, len(bench.images.test_NCHW) // BLOCKS)
     image_NCHW = bench.images.test_NCHW[: BLOCKS * each]
     runs: dict[str, Callable[[], dict[str, torch.Tensor]]] = {

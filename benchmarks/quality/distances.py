@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from quality import composites
+from quality import builds, composites
 from quality.splits import EVERYTHING
 from severable_diffusion.composition import TopK
 
@@ -78,7 +78,7 @@ def drawn(bench: Bench, split: str) -> dict[str, Any]:
 def routed(bench: Bench, split: str, *, full: bool = True) -> dict[str, Any]:
     """Measure a split with a joint router; `full` for the whole mixture too, which costs as much as all shards."""
     federation = bench.federation(split)
-    built = composites.joint(federation)
+    built = builds.joint(federation)
     found: dict[str, Any] = {"router_seconds": built.seconds, "bank_seconds": built.bank_seconds}
     found["cumulative"] = told_of(bench, bench.draw(federation, built, "cumulative", "joint-cumulative"))
     if full:
@@ -95,9 +95,9 @@ def larger_router(bench: Bench, split: str) -> dict[str, Any]:
         router=replace(recipe.router, steps=2 * recipe.router.steps, patch=1),
     )
     federation = replace(bench.federation(split), recipe=larger)
-    built = composites.joint(federation)
+    built = builds.joint(federation)
 
-    def told(dispatch: str, kind: str, by: composites.Built | None = built) -> dict[str, float]:
+    def told(dispatch: str, kind: str, by: builds.Built | None = built) -> dict[str, float]:
         return told_of(bench, bench.draw(federation, by, dispatch, kind, count=2 * bench.few))
 
     return {
@@ -132,7 +132,7 @@ def cost(bench: Bench, split: str) -> dict[str, Any]:
 def of_heads(bench: Bench, split: str) -> dict[str, Any]:
     """Measure a router of heads against the public reference: the first half of the test images."""
     federation = bench.federation(split)
-    built = composites.heads(federation, bench.images.test_NCHW[::2], bench.images.test_label_N[::2])
+    built = builds.heads(federation, bench.images.test_NCHW[::2], bench.images.test_label_N[::2])
     mixed = bench.draw(federation, built, "cumulative", "heads-cumulative")
     return {"cumulative": told_of(bench, mixed), "heads_seconds": built.seconds}
 
@@ -140,7 +140,7 @@ def of_heads(bench: Bench, split: str) -> dict[str, Any]:
 def k_sweep(bench: Bench, split: str) -> dict[str, Any]:
     """Measure truncation to the k likeliest shards at every step, and drawing anew at every step."""
     federation = bench.federation(split)
-    built = composites.joint(federation)
+    built = builds.joint(federation)
     found: dict[str, Any] = {}
     for k in (1, 2, 3):
         found[f"top_{k}"] = told_of(bench, bench.draw(federation, built, TopK(k), f"joint-top{k}"))

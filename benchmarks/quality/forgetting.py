@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quality import composites
+from quality import builds, composites
 from severable_diffusion import network
 from severable_diffusion.composite_directory import write_composite
 from severable_diffusion.memorization import memorized_share
@@ -28,7 +28,7 @@ def exactness(bench: Bench, split: str) -> dict[str, Any]:
     weights alone, in an empty folder.
     """
     federation = bench.federation(split)
-    composites.joint(federation)
+    builds.joint(federation)
     dropped = federation.names[0]
     after = _digest(federation.without(dropped))
     with tempfile.TemporaryDirectory() as empty:
@@ -43,7 +43,7 @@ def exactness(bench: Bench, split: str) -> dict[str, Any]:
 
 
 def _digest(federation: Federation) -> str:
-    router = composites.joint(federation).router
+    router = builds.joint(federation).router
     weights = {shard.name: network.dump(shard.weights) for shard in federation.shards}
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "composite"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from quality import composites
+from quality import builds
 from quality.distances import told_of
 from quality.draws import UNLABELLED, Asked
 from quality.measures import MEASURES, Measure
@@ -27,7 +27,7 @@ SCALES = (1.0, 1.5)
 def guided(bench: Bench, split: str) -> dict[str, Any]:
     """Measure images asked for by label, with and without guidance, and their ratio to the monolith's alike."""
     federation = bench.federation(split)
-    built = composites.joint(federation)
+    built = builds.joint(federation)
     found: dict[str, Any] = {}
     for scale in SCALES:
         asked = Asked(guidance=scale)
@@ -44,7 +44,7 @@ def guided(bench: Bench, split: str) -> dict[str, Any]:
 def unlabelled(bench: Bench, split: str) -> dict[str, Any]:
     """Measure images asked for by nothing: here the router alone tells whose a state is."""
     federation = bench.federation(split)
-    built = composites.joint(federation)
+    built = builds.joint(federation)
     joint = bench.draw(federation, built, "cumulative", "joint-cumulative", asked=UNLABELLED)
     drawn = {
         "monolith": bench.draw(bench.monolith, None, "draw_once", "monolith", asked=UNLABELLED),

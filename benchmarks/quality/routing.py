@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from quality import composites
+from quality import builds
 from quality.splits import owner_of
 from severable_diffusion.calibration import expected_calibration_error
 from severable_diffusion.environment import generator
@@ -85,11 +85,11 @@ def routers(bench: Bench, split: str, *, with_heads: bool) -> dict[str, Any]:
     federation = bench.federation(split)
     names, count = federation.names, federation.recipe.bank.images
     x0_NCHW, owner_N = bench.images.test_NCHW[1::2], owners_of_test_images(bench, split, names)[1::2]
-    found: dict[str, Any] = {"joint": curves(composites.joint(federation).router, x0_NCHW, owner_N, federation)}
-    real = composites.from_real_data(federation, bench.images_of(split), bench.labels_of(split))
+    found: dict[str, Any] = {"joint": curves(builds.joint(federation).router, x0_NCHW, owner_N, federation)}
+    real = builds.from_real_data(federation, bench.images_of(split), bench.labels_of(split))
     found["real_data"] = curves(real.router, x0_NCHW, owner_N, federation)
     if with_heads:
-        heads = composites.heads(federation, bench.images.test_NCHW[::2], bench.images.test_label_N[::2])
+        heads = builds.heads(federation, bench.images.test_NCHW[::2], bench.images.test_label_N[::2])
         found["heads"] = curves(heads.router, x0_NCHW, owner_N, federation)
     band = [place for place, level in enumerate(LEVELS) if 1.0 <= level <= 8.0]
     gaps = [found["joint"]["nll"][place] - found["real_data"]["nll"][place] for place in band]
@@ -114,7 +114,7 @@ def budgets(bench: Bench, split: str) -> dict[str, Any]:
             bank=replace(federation.recipe.bank, images=images),
             router=replace(federation.recipe.router, **changes),
         )
-        built = composites.joint(replace(federation, recipe=recipe))
+        built = builds.joint(replace(federation, recipe=recipe))
         told = curves(built.router, x0_NCHW, owner_N, federation)
         band = [nll for level, nll in zip(told["level"], told["nll"], strict=True) if 1.0 <= level <= 8.0]
         found[name] = {
@@ -130,7 +130,7 @@ def budgets(bench: Bench, split: str) -> dict[str, Any]:
 def iid_confidence(bench: Bench, split: str) -> dict[str, Any]:
     """Ask the router of an iid split about held-out images: sure above 1/n means that it measures memorization."""
     federation = bench.federation(split)
-    router = composites.joint(federation).router
+    router = builds.joint(federation).router
     held_out_NCHW = bench.images.test_NCHW[:2000]
     found = curves(router, held_out_NCHW, torch.zeros(len(held_out_NCHW), dtype=torch.int64), federation)
     return {"level": found["level"], "largest": found["largest"], "shards": len(federation.names)}
@@ -139,8 +139,8 @@ def iid_confidence(bench: Bench, split: str) -> dict[str, Any]:
 def calibration(bench: Bench, split: str) -> dict[str, Any]:
     """Measure the expected calibration error on a fresh bank, noised, and on states of fresh trajectories."""
     federation = bench.federation(split)
-    router = composites.joint(federation).router
-    drawn = [composites.bank_of(federation, shard, "-audit")[0] for shard in federation.shards]
+    router = builds.joint(federation).router
+    drawn = [builds.bank_of(federation, shard, "-audit")[0] for shard in federation.shards]
     x0_NCHW = torch.cat([bank.x_NCHW for bank in drawn])
     owner_N = torch.arange(len(drawn)).repeat_interleave(torch.tensor([len(bank.x_NCHW) for bank in drawn]))
     noised = curves(router, x0_NCHW, owner_N, federation)
@@ -181,7 +181,7 @@ def attribution(bench: Bench, split: str) -> dict[str, Any]:
     """Measure how often the credited shard holds the class that the feature network sees in the sample."""
     federation = bench.federation(split)
     names = federation.names
-    drawn = bench.draw(federation, composites.joint(federation), "cumulative", "joint-cumulative")
+    drawn = bench.draw(federation, builds.joint(federation), "cumulative", "joint-cumulative")
     table = torch.tensor([names.index(owner_of(split, label)) for label in range(10)])
     owner_N = table[bench.features.labels(drawn.x_NCHW)]
     steps_S = torch.tensor(drawn.log_snr).clamp(-2.0 * math.log(LEVELS[-1]), -2.0 * math.log(LEVELS[0]))
@@ -217,5 +217,5 @@ def attribution(bench: Bench, split: str) -> dict[str, Any]:
 def trajectory_of(bench: Bench, split: str) -> tuple[torch.Tensor, tuple[float, ...], tuple[str, ...]]:
     """Return weights along the trajectories of the full mixture, log-SNRs and names, for the picture."""
     federation = bench.federation(split)
-    drawn = bench.draw(federation, composites.joint(federation), "full", "joint-full")
+    drawn = bench.draw(federation, builds.joint(federation), "full", "joint-full")
     return drawn.trajectory_SNK, drawn.log_snr, federation.names

@@ -33,16 +33,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def figures(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "results" / "quality.json").read_text())["figures"]["mnist"]
+    found: dict[str, Any] = json.loads((folder / "results" / "quality-tiny.json").read_text())["figures"]["mnist"]
     return found
 
 
 @pytest.mark.integration
 def test_it_measures_everything_and_writes_figures_pictures_and_page(folder: Path, figures: dict[str, Any]) -> None:
     assert {"monolith", "fedavg", "costs", "partial_noise_start", "class-10", "class-8"} <= figures.keys()
-    made = {path.stem.removeprefix("mnist-") for path in (folder / "results" / "quality").glob("mnist-*.png")}
+    made = {path.stem.removeprefix("mnist-") for path in (folder / "results" / "quality-tiny").glob("mnist-*.png")}
     assert made >= set(PICTURES)
-    assert "## mnist" in (folder / "results" / "quality.md").read_text()
+    assert "## mnist" in (folder / "results" / "quality-tiny.md").read_text()
 
 
 @pytest.mark.integration
@@ -74,6 +74,7 @@ def test_a_second_run_trains_and_measures_nothing_anew(folder: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (folder / "work").rglob("*") if path.is_file()} == kept
 
 
+@pytest.mark.integration
 def test_missing_images_are_one_clear_line_and_nothing_is_written(tmp_path: Path) -> None:
     done = quality(tmp_path)
     assert done.returncode != 0

@@ -38,20 +38,23 @@ def _figure(width: float, height: float, title: str) -> tuple[Figure, Any]:
 def ratios(path: Path, figures: dict[str, Any], name: str) -> None:
     """Draw every split's distance as a ratio to the monolith, on a logarithmic axis."""
     splits = [split for split in figures if split.startswith(("class", "iid"))]
+    splits.sort(key=lambda split: (split.split("-")[0], int(split.split("-")[1])))
     figure, panel = _figure(8.5, 3.8, f"{name}: Frechet distance over the monolith's (below 1 is better than it)")
     for place, (kind, label) in enumerate(SHOWN.items()):
         found = [(x, figures[split]["fd_ratio_spread"].get(kind)) for x, split in enumerate(splits)]
         rows = [(x, one) for x, one in found if one]
+        if not rows:
+            continue
         xs = [x + 0.2 * (place - 1.5) for x, _ in rows]
         means = [one["mean"] for _, one in rows]
         errors = [[one["mean"] - one["low"] for _, one in rows], [one["high"] - one["mean"] for _, one in rows]]
         panel.bar(xs, means, width=0.18, color=COLOURS[place], label=label, yerr=errors, capsize=2)
-        for x, value in zip(xs, means, strict=True):
-            panel.text(x, value * 1.06, f"{value:.2f}", ha="center", va="bottom", fontsize=7)
+        for x, (_, one) in zip(xs, rows, strict=True):
+            panel.text(x, one["high"] * 1.06, f"{one['mean']:.2f}", ha="center", va="bottom", fontsize=7)
     panel.axhline(1.0, color="#1f2933", linewidth=1.0)
     panel.set_yscale("log")
-    panel.set_xticks(range(len(splits)), [split.replace("-", ", ") for split in splits])
-    panel.legend(frameon=False, fontsize=8, ncols=2)
+    panel.set_xticks(range(len(splits)), [f"{split.split('-')[1]} shards, {split.split('-')[0]}" for split in splits])
+    figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=4)
     figure.savefig(path, metadata={"Software": None})
 
 

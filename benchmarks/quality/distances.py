@@ -10,7 +10,7 @@ import torch
 
 from quality import builds, composites
 from quality.splits import EVERYTHING
-from severable_diffusion.composition import TopK
+from severable_diffusion.composition import DrawAt, TopK
 
 if TYPE_CHECKING:
     from quality.bench import Bench
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 LONE_SAMPLES = 600
 MANY_STEPS = 60
+LATE = (3.0, 8.0)
+"""Noise levels sigma / alpha at which one shard is drawn."""
 COST_IMAGES, COST_TURNS = 512, 5
 
 
@@ -84,6 +86,16 @@ def routed(bench: Bench, split: str, *, full: bool = True) -> dict[str, Any]:
     if full:
         found["full"] = told_of(bench, bench.draw(federation, built, "full", "joint-full"))
     return found
+
+
+def drawn_late(bench: Bench, split: str) -> dict[str, Any]:
+    """Measure the mixture above a noise level and one shard, drawn from its weights there, below: unbiased."""
+    federation = bench.federation(split)
+    built = builds.joint(federation)
+    return {
+        f"sigma_{noise:g}": told_of(bench, bench.draw(federation, built, DrawAt(noise=noise), f"joint-late-{noise:g}"))
+        for noise in LATE
+    }
 
 
 def larger_router(bench: Bench, split: str) -> dict[str, Any]:

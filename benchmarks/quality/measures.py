@@ -60,6 +60,7 @@ MEASURES: tuple[Measure, ...] = (
     Measure(name="fedavg", splits=("class-10",), run=fedavg.measure, every_seed=True, beside=(EVERYTHING,)),
     _of("routers", partial(routing.routers, with_heads=True), "class-10", every_seed=True, every_set=True),
     _of("calibration", routing.calibration, "class-10", every_seed=True, every_set=True),
+    _of("late", distances.drawn_late, "class-10"),
     _of("budgets", routing.budgets, "class-10"),
     _of("larger", distances.larger_router, "class-10"),
     _of("drop", distances.drop_one, "class-8", every_seed=True),

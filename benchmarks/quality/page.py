@@ -15,6 +15,7 @@ KINDS = {
     "prior": "drawn once, by lambda (default)",
     "joint": "routed, cumulative 0.99",
     "joint_full": "routed, full mixture",
+    "joint_drawn_late": "routed above sigma 3, drawn from the router there",
     "joint_larger_drawn_late": "larger router, drawn at sigma 3",
     "heads": "heads, cumulative 0.99",
     "naive": "naive averaging",
@@ -82,7 +83,7 @@ def _levels(measured: Measured) -> str:
 def _facts(measured: Measured) -> str:
     """Return the measurements that are a few numbers each, as lists."""
     shown = ("memorization-class-10", "exact-class-8", "iid-iid-8", "attribution-class-10", "drop-class-8", "fedavg",
-             "wide", "larger-class-10", "monolith")  # fmt: skip
+             "wide", "larger-class-10", "late-class-10", "budgets-class-10", "monolith")  # fmt: skip
     parts = []
     for (name, seed), facts in sorted(measured.facts.items()):
         if name in shown and seed == measured.seeds[0]:

@@ -82,6 +82,7 @@ def of_split(measured: Measured, split: str) -> dict[str, Any]:
         "prior": measured.ratios(f"drawn-{split}", "prior", "distance"),
         "joint": measured.ratios(f"routed-{split}", "cumulative", "distance"),
         "joint_full": measured.ratios(f"routed-{split}", "full", "distance"),
+        "joint_drawn_late": measured.ratios(f"late-{split}", "sigma_3", "distance"),
         "joint_larger_drawn_late": measured.ratios(f"larger-{split}", "draw_late", "distance"),
         "heads": measured.ratios(f"heads-{split}", "cumulative", "distance"),
         "naive": measured.ratios(f"drawn-{split}", "naive", "distance"),

@@ -117,6 +117,8 @@ def _others(figures: dict[str, Any]) -> list[Bar]:
     costs = _at(figures, "fashion-mnist", "costs") or {}
     for kind, limit in (("plain", 1.05), ("condition", 1.15), ("partial_noise", 1.15)):
         by_batch = {size: one["ratio"] for size, one in (costs.get(kind) or {}).items()}
+        if kind == "plain" and (alone := _at(figures, "fashion-mnist", "class-8", "cost_ratio", "mean")) is not None:
+            by_batch["512"] = alone
         seen = min(by_batch.values(), default=None)
         what = f"processor time of an image from 8 shards over the monolith's, {kind.replace('_', ' ')}"
         told = ", ".join(f"{ratio:.2f} in batches of {size}" for size, ratio in by_batch.items())

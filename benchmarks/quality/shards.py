@@ -104,17 +104,7 @@ def trained(
         trainer, seconds = _trained_to_the_end(
             path, recipe, name, x_NCHW, seed=seed, told=told, label_N=label_N, run=run
         )
-        tail = trainer.losses[-max(1, len(trainer.losses) // 10) :]
-        facts: dict[str, Any] = {
-            "seconds": seconds,
-            "steps": trainer.step,
-            "images": len(x_NCHW),
-            "loss": sum(tail) / len(tail),
-        }
-        if label_N is not None:
-            facts["label_counts"] = torch.bincount(label_N, minlength=recipe.labels).tolist()
-        if (ran := run.describe()) is not None:
-            facts["ran"] = ran
+        facts = _facts(trainer, seconds, label_N, run)
         average = _on_cpu(trainer.ema)
         work.keep_tensors(path, average, facts)
         for suffix in (".unfinished", ".progress"):
@@ -124,6 +114,22 @@ def trained(
     return Shard(
         name=name, weights=found[0], **(found[1] | {"label_counts": None if counts is None else tuple(counts)})
     )
+
+
+def _facts(trainer: Trainer, seconds: float, label_N: torch.Tensor | None, run: Run) -> dict[str, Any]:
+    """Return what is kept beside a shard's weights."""
+    tail = trainer.losses[-max(1, len(trainer.losses) // 10) :]
+    facts: dict[str, Any] = {
+        "seconds": seconds,
+        "steps": trainer.step,
+        "images": len(trainer.images_NCHW),
+        "loss": sum(tail) / len(tail),
+    }
+    if label_N is not None:
+        facts["label_counts"] = torch.bincount(label_N, minlength=trainer.recipe.labels).tolist()
+    if (ran := run.describe()) is not None:
+        facts["ran"] = ran
+    return facts
 
 
 def _trained_to_the_end(

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-import torch
 from diffusers.utils.logging import disable_progress_bar
 
 from severable_coordinator.building import Progress
 from severable_diffusion.attribution import Attribution
+from severable_diffusion.evaluation import CUMULATIVE, draw
 from severable_diffusion.pictures import grid, plot_weights
 from severable_diffusion.pipeline import CompositePipeline
 
@@ -41,24 +41,9 @@ def sample_composite(
     disable_progress_bar()  # ours says how far sampling is
     pipeline = CompositePipeline.from_pretrained(directory)
     pipeline.set_progress_bar_config(disable=True)
-
-    steps = pipeline.shards.recipe.sampler.steps
-
-    def told(
-        _pipe: CompositePipeline, step: int, _time: float, values: dict[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        progress("sampling", step + 1, steps)
-        return values
-
-    noise = torch.Generator().manual_seed(seed)
-    images_NCHW, attribution = pipeline(
-        batch_size=images,
-        generator=noise,
-        dispatch="cumulative",  # the picture of the router's weights needs a router's weights
-        output_type="pt",
-        return_dict=False,
-        callback_on_step_end=told,
-    )
+    # Not by the default dispatch: the picture of the router's weights needs a router's weights.
+    drawn = draw(pipeline, CUMULATIVE, count=images, seed=seed, told=progress)
+    images_NCHW, attribution = drawn.images_NCHW, drawn.attribution
     counted(attribution, attribution.shard_ids)
     leaders = [attribution.leader(image, final=False) for image in range(images)]
     labels = [f"{names[shard]} {weight:.0%}" for shard, weight in leaders]

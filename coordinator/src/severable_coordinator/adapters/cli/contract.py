@@ -18,6 +18,7 @@ from severable_trust.digest import Digest
 from severable_trust.statement import read_unverified, statement_id
 
 app = typer.Typer(no_args_is_help=True)
+ContractId = Annotated[str, typer.Argument(help="The contract's id, or its beginning.")]
 
 
 _TERMS = ("target", "permit", "group", "days", "notice_days", "deletion_days", "weight", "min_images", "ceiling", "law",
@@ -123,9 +124,7 @@ def list_contracts(how: As = Format.TEXT, home: Home = DEFAULT_HOME) -> None:
 
 
 @app.command(epilog="Example: severable-coordinator contract show sha256:3f2a")
-def show(
-    contract: Annotated[str, typer.Argument(help="The contract's id, or its beginning.")], home: Home = DEFAULT_HOME
-) -> None:
+def show(contract: ContractId, home: Home = DEFAULT_HOME) -> None:
     """Show a contract in plain sentences."""
     record = find(open_home(home).contracts, contract)
     print(f"contract {record.id} with {record.party}: {record.state}")
@@ -133,9 +132,7 @@ def show(
 
 
 @app.command(epilog="Example: severable-coordinator contract suspend sha256:3f2a")
-def suspend(
-    contract: Annotated[str, typer.Argument(help="The contract's id, or its beginning.")], home: Home = DEFAULT_HOME
-) -> None:
+def suspend(contract: ContractId, home: Home = DEFAULT_HOME) -> None:
     """Put a contract on hold: nothing is trained, composed, sampled or exported under it until `resume`."""
     coordinator = open_home(home)
     record = find(coordinator.contracts, contract)
@@ -144,9 +141,7 @@ def suspend(
 
 
 @app.command(epilog="Example: severable-coordinator contract resume sha256:3f2a")
-def resume(
-    contract: Annotated[str, typer.Argument(help="The contract's id, or its beginning.")], home: Home = DEFAULT_HOME
-) -> None:
+def resume(contract: ContractId, home: Home = DEFAULT_HOME) -> None:
     """Put a suspended contract in force again."""
     coordinator = open_home(home)
     record = find(coordinator.contracts, contract)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from severable_coordinator.adapters.log_mark import LogMark
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.log_nodes import Nodes, computed, nodes_for
-from severable_coordinator.adapters.sql.tables import body, checkpoint, cosignature, log_entry, log_node
+from severable_coordinator.adapters.sql.tables import body, checkpoint, cosignature, log_entry
 from severable_coordinator.errors import NotFoundError, StorageError
 from severable_trust import merkle
 from severable_trust.checkpoint import Checkpoint, LogProof
@@ -18,6 +18,10 @@ from severable_trust.statement import Kind
 
 _AT_ONCE = 500  # values in one query
 _COSIGNATURES = 16  # kept of every cosigner, the newest ones: they cover every entry that earlier ones did
+# As text: handling each row of a batch costs SQLAlchemy more than SQLite takes to keep it.
+_ADD_NODE = "INSERT INTO log_node (level, place, hash) VALUES (?, ?, ?)"
+_ADD_ENTRY = "INSERT INTO log_entry (place, leaf, kind, statement) VALUES (?, ?, ?, ?)"
+_ADD_BODY = "INSERT INTO body (statement, envelope) VALUES (?, ?) ON CONFLICT DO NOTHING"
 SignCheckpoint = Callable[[Checkpoint], str]
 
 
@@ -172,19 +176,11 @@ def _insert(connection: Connection, first: int, leaves: list[_Leaf]) -> None:
     for place, (_, _, entry, _) in enumerate(leaves, first):
         for level, index, value in merkle.completed_nodes(grown, place, merkle.leaf_hash(entry)):
             grown.nodes[level, index] = value
-    rows = [
-        {"level": level, "place": index, "hash": value}
-        for (level, index), value in grown.nodes.items()
-        if (level, index) not in edge
-    ]
-    connection.execute(insert(log_node), rows)
-    entries = [
-        {"place": place, "leaf": entry, "kind": kind, "statement": statement}
-        for place, (statement, kind, entry, _) in enumerate(leaves, first)
-    ]
-    connection.execute(insert(log_entry), entries)
-    bodies = [{"statement": statement, "envelope": envelope} for statement, _, _, envelope in leaves]
-    connection.execute(upsert(body).on_conflict_do_nothing(), bodies)
+    hashes = [(*at, value) for at, value in grown.nodes.items() if at not in edge]
+    connection.exec_driver_sql(_ADD_NODE, hashes)
+    entries = [(place, leaf[2], leaf[1], leaf[0]) for place, leaf in enumerate(leaves, first)]
+    connection.exec_driver_sql(_ADD_ENTRY, entries)
+    connection.exec_driver_sql(_ADD_BODY, [(leaf[0], leaf[3]) for leaf in leaves])
 
 
 def _best_vouched(connection: Connection, place: int) -> int | None:

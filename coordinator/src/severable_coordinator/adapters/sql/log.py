@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.log_mark import LogMark
@@ -22,6 +22,18 @@ _COSIGNATURES = 16  # kept of every cosigner, the newest ones: they cover every 
 _ADD_NODE = "INSERT INTO log_node (level, place, hash) VALUES (?, ?, ?)"
 _ADD_ENTRY = "INSERT INTO log_entry (place, leaf, kind, statement) VALUES (?, ?, ?, ?)"
 _ADD_BODY = "INSERT INTO body (statement, envelope) VALUES (?, ?) ON CONFLICT DO NOTHING"
+# Built once: building a query costs a proof more than running it.
+_PLACE = select(log_entry.c.place, select(func.max(checkpoint.c.size)).scalar_subquery().label("newest")).where(
+    log_entry.c.statement == bindparam("statement")
+)
+_BEST_VOUCHED = (
+    select(cosignature.c.size)
+    .where(cosignature.c.size > bindparam("after"))
+    .group_by(cosignature.c.size)
+    .order_by(func.count().desc(), cosignature.c.size.desc())
+    .limit(1)
+)
+_NOTE = select(checkpoint.c.note).where(checkpoint.c.size == bindparam("of"))
 SignCheckpoint = Callable[[Checkpoint], str]
 
 
@@ -84,9 +96,7 @@ class SqlLog:
     def prove(self, entry: LogEntry) -> LogProof:
         """See Log."""
         with self._database.read() as connection:
-            newest = select(func.max(checkpoint.c.size)).scalar_subquery().label("newest")
-            query = select(log_entry.c.place, newest).where(log_entry.c.statement == str(entry.statement))
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_PLACE, {"statement": str(entry.statement)}).one_or_none()
             if row is None:
                 raise NotFoundError(f"statement {entry.statement} is not in the log")
             size = _best_vouched(connection, row.place) or row.newest
@@ -185,13 +195,11 @@ def _insert(connection: Connection, first: int, leaves: list[_Leaf]) -> None:
 
 def _best_vouched(connection: Connection, place: int) -> int | None:
     """The size of the checkpoint over an entry that most have cosigned, the newest of equals; None for none."""
-    count = func.count()
-    query = select(cosignature.c.size).where(cosignature.c.size > place).group_by(cosignature.c.size)
-    return connection.execute(query.order_by(count.desc(), cosignature.c.size.desc()).limit(1)).scalar()
+    return connection.execute(_BEST_VOUCHED, {"after": place}).scalar()
 
 
 def _cosigned_note(connection: Connection, size: int) -> str:
-    note: str | None = connection.execute(select(checkpoint.c.note).where(checkpoint.c.size == size)).scalar()
+    note: str | None = connection.execute(_NOTE, {"of": size}).scalar()
     if note is None:
         raise NotFoundError(f"the log has no checkpoint over {size} entries")
     lines = select(cosignature.c.line).where(cosignature.c.size == size).order_by(cosignature.c.cosigner)

@@ -3,9 +3,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trust.samples import Federation
 
+from severable_trust.canonical import encode
 from severable_trust.digest import Digest
 from severable_trust.entry import LogEntry
 from severable_trust.errors import MalformedError
+from severable_trust.record import to_plain
 from severable_trust.statement import Kind
 
 ENTRIES = st.builds(
@@ -23,6 +25,12 @@ DIGEST = "sha256:" + "0" * 64
 def test_an_entry_survives_its_leaf(entry: LogEntry) -> None:
     assert LogEntry.parse(entry.leaf) == entry
     assert LogEntry.parse(entry.leaf).leaf == entry.leaf
+
+
+@given(st.sampled_from(Kind), st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, unique=True))
+def test_a_leaf_is_the_entrys_canonical_json_whatever_its_signers_are_called(kind: Kind, signers: list[str]) -> None:
+    entry = LogEntry(kind=kind, statement=Digest.of(b""), signers=tuple(sorted(signers)))
+    assert entry.leaf == encode(to_plain(entry))
 
 
 def test_an_entry_names_the_statement_and_its_signers_and_nothing_else(federation: Federation) -> None:

@@ -57,8 +57,11 @@ class LogEntry:
 
     @property
     def leaf(self) -> bytes:
-        """The entry's bytes in the log: canonical JSON."""
-        return encode(to_plain(self))
+        """The entry's bytes in the log: canonical JSON, put together here, since a log of millions makes millions."""
+        signers = encode(list(self.signers))
+        return b'{"kind":"%b","signers":%b,"statement":"%b"}' % (
+            self.kind.value.encode(), signers, str(self.statement).encode(),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

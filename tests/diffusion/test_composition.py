@@ -6,11 +6,16 @@ from hypothesis import strategies as st
 
 from severable_diffusion.composition import DISPATCHES, UNDECIDED, Cumulative, DrawOnce, Memory, TopK, mix
 from severable_diffusion.errors import CompositeError
+from severable_diffusion.lots import Lots
 from severable_diffusion.parametrization import Parametrization, convert
 from severable_diffusion.router import PriorRouter, weights
 
 LAMBDAS = (1.0, 3.0, 0.5)
 LEVELS = [(0.98, 0.199), (0.8, 0.6), (0.45, 0.893), (0.1, 0.995), (0.5, 0.5)]
+
+
+def lots(seed: int, count: int = 3) -> Lots:
+    return Lots(tuple("abc"[:count]), torch.Generator().manual_seed(seed))
 
 
 def noisy(alpha: float, sigma: float) -> torch.Tensor:
@@ -86,7 +91,7 @@ def test_every_dispatch_gives_weights_that_sum_to_one_and_use_no_excluded_shard(
 ) -> None:
     w_NK = torch.tensor(values)
     w_NK = w_NK / w_NK.sum(dim=1, keepdim=True)
-    memory, source = Memory.start(len(w_NK)), torch.Generator().manual_seed(seed)
+    memory, source = Memory.start(len(w_NK)), lots(seed)
     for _ in range(3):
         used_NK, memory = DISPATCHES[name].choose(w_NK, memory, source, 0.0)
         torch.testing.assert_close(used_NK.sum(dim=1), torch.ones(len(w_NK)))
@@ -95,15 +100,15 @@ def test_every_dispatch_gives_weights_that_sum_to_one_and_use_no_excluded_shard(
 
 def test_drawing_once_keeps_the_draw_and_follows_the_weights() -> None:
     w_NK = torch.tensor([[0.2, 0.5, 0.3]]).repeat(4000, 1)
-    used_NK, memory = DrawOnce().choose(w_NK, Memory.start(4000), torch.Generator().manual_seed(0), 0.0)
+    used_NK, memory = DrawOnce().choose(w_NK, Memory.start(4000), lots(0), 0.0)
     torch.testing.assert_close(used_NK.mean(dim=0), w_NK[0], atol=0.03, rtol=0)
-    later_NK, _ = DrawOnce().choose(w_NK.flip(1), memory, torch.Generator().manual_seed(1), 0.0)
+    later_NK, _ = DrawOnce().choose(w_NK.flip(1), memory, lots(1), 0.0)
     assert torch.equal(later_NK, used_NK)
 
 
 def test_cumulative_keeps_the_fewest_shards_that_hold_the_mass() -> None:
     w_NK = torch.tensor([[0.9, 0.095, 0.005], [0.4, 0.35, 0.25]])
-    used_NK, memory = Cumulative(mass=0.99, commit=0.95).choose(w_NK, Memory.start(2), None, 0.0)
+    used_NK, memory = Cumulative(mass=0.99, commit=0.95).choose(w_NK, Memory.start(2), lots(0), 0.0)
     torch.testing.assert_close(used_NK[0], torch.tensor([0.9, 0.095, 0.0]) / 0.995)
     torch.testing.assert_close(used_NK[1], w_NK[1])
     assert memory.committed_N.tolist() == [UNDECIDED, UNDECIDED]
@@ -111,20 +116,20 @@ def test_cumulative_keeps_the_fewest_shards_that_hold_the_mass() -> None:
 
 def test_a_decided_sample_is_bound_and_stays_bound() -> None:
     sure_NK = torch.tensor([[1.0, 0.0, 0.0]])
-    used_NK, memory = Cumulative().choose(sure_NK, Memory.start(1), torch.Generator().manual_seed(0), 0.0)
+    used_NK, memory = Cumulative().choose(sure_NK, Memory.start(1), lots(0), 0.0)
     assert memory.committed_N.tolist() == [0]
-    used_NK, memory = Cumulative().choose(sure_NK.flip(1), memory, torch.Generator().manual_seed(0), 0.0)
+    used_NK, memory = Cumulative().choose(sure_NK.flip(1), memory, lots(0), 0.0)
     assert used_NK.tolist() == [[1.0, 0.0, 0.0]]
 
 
 def test_early_commit_does_not_shut_out_a_rare_shard() -> None:
     w_NK = torch.tensor([[0.96, 0.04]]).repeat(5000, 1)
-    _, memory = Cumulative(commit=0.95).choose(w_NK, Memory.start(5000), torch.Generator().manual_seed(0), 0.0)
+    _, memory = Cumulative(commit=0.95).choose(w_NK, Memory.start(5000), lots(0, 2), 0.0)
     assert abs(float((memory.committed_N == 1).double().mean()) - 0.04) < 0.01
 
 
 def test_top_k_renormalises() -> None:
-    used_NK, _ = TopK(2).choose(torch.tensor([[0.5, 0.3, 0.2]]), Memory.start(1), None, 0.0)
+    used_NK, _ = TopK(2).choose(torch.tensor([[0.5, 0.3, 0.2]]), Memory.start(1), lots(0), 0.0)
     torch.testing.assert_close(used_NK, torch.tensor([[0.625, 0.375, 0.0]]))
 
 

@@ -106,6 +106,27 @@ def test_drawing_once_is_running_the_drawn_shard_alone(pipeline: CompositePipeli
         torch.testing.assert_close(pixels(output)[image], alone[image])
 
 
+@pytest.mark.parametrize("one_each", [False, True])
+def test_without_one_shard_the_same_seed_gives_the_same_images_but_for_those_it_had_made(
+    pipeline: CompositePipeline, *, one_each: bool
+) -> None:
+    def drawn(shards: tuple[str, ...]) -> CompositeOutput:
+        lone = [torch.Generator().manual_seed(seed) for seed in range(24)]
+        source = lone if one_each else torch.Generator().manual_seed(3)
+        found = pipeline(batch_size=24, generator=source, allowed=shards, output_type="pt")
+        assert isinstance(found, CompositeOutput)
+        return found
+
+    before, after = drawn(IDS), drawn(IDS[1:])
+    assert before.attribution.realised_N is not None
+    assert after.attribution.realised_N is not None
+    stays_N = before.attribution.realised_N != 0
+    assert 0 < int(stays_N.sum()) < 24
+    assert torch.equal(before.attribution.realised_N[stays_N], after.attribution.realised_N[stays_N])
+    torch.testing.assert_close(pixels(before)[stays_N], pixels(after)[stays_N])
+    assert not bool((after.attribution.realised_N == 0).any())
+
+
 def test_only_allowed_shards_take_part(pipeline: CompositePipeline) -> None:
     record = sample(pipeline, allowed=[IDS[0], IDS[2]], dispatch="full").attribution
     assert bool((record.trajectory_SNK[:, :, 1] == 0).all())

@@ -6,23 +6,23 @@ would be scaled. Shapes: N samples, K shards, M rows of one shard, C, H, W.
 
 Choices made by drawing are unbiased: under the exact process the posterior is a martingale, so committing to a draw
 from it, at any stopping time, leaves the distribution of the samples as it was. Truncation without a draw is not.
+How a draw is made, and what a removal leaves of it: `severable_diffusion.lots`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-UNDECIDED = -1
+    from severable_diffusion.lots import Lots
 
-Generators: TypeAlias = "torch.Generator | list[torch.Generator] | None"
-"""Source of what is drawn: one for the batch, or one for each sample, or torch's own."""
+UNDECIDED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,13 @@ class Memory:
 class Dispatch(Protocol):
     """Decides which shards run."""
 
-    def choose(
-        self, w_NK: torch.Tensor, memory: Memory, generator: Generators, log_snr: float
-    ) -> tuple[torch.Tensor, Memory]:
+    def choose(self, w_NK: torch.Tensor, memory: Memory, lots: Lots, log_snr: float) -> tuple[torch.Tensor, Memory]:
         """Return the weights to use, each row summing to 1, and the memory for the next step.
 
         Args:
             w_NK: posterior weights, each row summing to 1; rows of bound samples are ignored.
             memory: from the step before.
-            generator: source of whatever is drawn.
+            lots: source of whatever is drawn.
             log_snr: of the states.
         """
 
@@ -70,7 +68,7 @@ class Full:
         self,
         w_NK: torch.Tensor,
         memory: Memory,
-        generator: Generators,  # noqa: ARG002  # the Dispatch interface
+        lots: Lots,  # noqa: ARG002  # the Dispatch interface
         log_snr: float,  # noqa: ARG002  # as above
     ) -> tuple[torch.Tensor, Memory]:
         """Return the weights as they are."""
@@ -95,13 +93,16 @@ class Cumulative:
         self,
         w_NK: torch.Tensor,
         memory: Memory,
-        generator: Generators,
+        lots: Lots,
         log_snr: float,  # noqa: ARG002  # the Dispatch interface
     ) -> tuple[torch.Tensor, Memory]:
         """Return truncated weights, or one shard for bound samples."""
+        if self.commit > 1.0:
+            return _bound(self._truncated(w_NK), memory.committed_N), memory
+        # The draw is made at every step, whoever is sure: what is drawn later must not depend on it.
         sure_N = memory.open_N & (w_NK.max(dim=1).values >= self.commit)
         # A draw, not the largest: with lambda 0.96 the largest would shut the other shards out from the first step.
-        committed_N = torch.where(sure_N, _draw(w_NK, generator), memory.committed_N)
+        committed_N = torch.where(sure_N, lots.draw(w_NK), memory.committed_N)
         return _bound(self._truncated(w_NK), committed_N), Memory(committed_N)
 
     def _truncated(self, w_NK: torch.Tensor) -> torch.Tensor:
@@ -124,12 +125,10 @@ class DrawAt:
     noise: float
     mass: float = 0.99
 
-    def choose(
-        self, w_NK: torch.Tensor, memory: Memory, generator: Generators, log_snr: float
-    ) -> tuple[torch.Tensor, Memory]:
+    def choose(self, w_NK: torch.Tensor, memory: Memory, lots: Lots, log_snr: float) -> tuple[torch.Tensor, Memory]:
         """Return truncated weights, or one shard for bound samples."""
         commit = 0.0 if log_snr >= -2.0 * math.log(self.noise) else math.inf
-        return Cumulative(mass=self.mass, commit=commit).choose(w_NK, memory, generator, log_snr)
+        return Cumulative(mass=self.mass, commit=commit).choose(w_NK, memory, lots, log_snr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +142,13 @@ class DrawOnce:
         self,
         w_NK: torch.Tensor,
         memory: Memory,
-        generator: Generators,
+        lots: Lots,
         log_snr: float,  # noqa: ARG002  # the Dispatch interface
     ) -> tuple[torch.Tensor, Memory]:
         """Return one-hot weights."""
         if not bool(memory.open_N.any()):
             return _bound(w_NK, memory.committed_N), memory
-        committed_N = torch.where(memory.open_N, _draw(w_NK, generator), memory.committed_N)
+        committed_N = torch.where(memory.open_N, lots.draw(w_NK), memory.committed_N)
         return _bound(w_NK, committed_N), Memory(committed_N)
 
 
@@ -161,11 +160,11 @@ class PerStepDraw:
         self,
         w_NK: torch.Tensor,
         memory: Memory,
-        generator: Generators,
+        lots: Lots,
         log_snr: float,  # noqa: ARG002  # the Dispatch interface
     ) -> tuple[torch.Tensor, Memory]:
         """Return one-hot weights."""
-        return _bound(w_NK, _draw(w_NK, generator)), memory
+        return _bound(w_NK, lots.draw(w_NK)), memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ class TopK:
         self,
         w_NK: torch.Tensor,
         memory: Memory,
-        generator: Generators,  # noqa: ARG002  # the Dispatch interface
+        lots: Lots,  # noqa: ARG002  # the Dispatch interface
         log_snr: float,  # noqa: ARG002  # as above
     ) -> tuple[torch.Tensor, Memory]:
         """Return truncated weights."""
@@ -201,22 +200,6 @@ DISPATCHES: dict[str, Dispatch] = {
 def renormalised(w_NK: torch.Tensor) -> torch.Tensor:
     """Return weights whose rows sum to 1."""
     return w_NK / w_NK.sum(dim=1, keepdim=True)
-
-
-def _draw(w_NK: torch.Tensor, generator: Generators) -> torch.Tensor:
-    """Draw one shard per row by inverting the cumulative weights; a shard of weight 0 is never drawn."""
-    u_N1 = _uniform(len(w_NK), generator, w_NK.device)
-    cumulative_NK = w_NK.double().cumsum(dim=1)
-    passed_NK = cumulative_NK <= u_N1 * cumulative_NK[:, -1:]
-    return passed_NK.sum(dim=1).clamp(max=w_NK.shape[1] - 1)
-
-
-def _uniform(count: int, generator: Generators, device: torch.device) -> torch.Tensor:
-    """Return a column of uniform numbers; from a list of generators, each row's from its own."""
-    if isinstance(generator, list):
-        return torch.cat([_uniform(1, one, device) for one in generator])
-    source = device if generator is None else generator.device
-    return torch.rand(count, 1, generator=generator, device=source, dtype=torch.float64).to(device)
 
 
 def _bound(w_NK: torch.Tensor, committed_N: torch.Tensor) -> torch.Tensor:

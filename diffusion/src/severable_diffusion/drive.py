@@ -22,7 +22,7 @@ from severable_diffusion.parametrization import Parametrization, convert, target
 from severable_diffusion.schedule import LOG_SNR_LIMIT
 
 if TYPE_CHECKING:
-    from severable_diffusion.composition import Generators
+    from severable_diffusion.lots import Generators
     from severable_diffusion.schedule import NoiseSchedule
 
 WANTED = {

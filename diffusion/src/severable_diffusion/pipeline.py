@@ -23,11 +23,12 @@ from PIL import Image
 
 from severable_diffusion.attribution import Attribution
 from severable_diffusion.composite_directory import LearnedRouter, write_composite
-from severable_diffusion.composition import DISPATCHES, Dispatch, DrawOnce, Full, Generators, Memory
+from severable_diffusion.composition import DISPATCHES, Dispatch, DrawOnce, Full, Memory
 from severable_diffusion.conditions import Asked, branches, labels_of
 from severable_diffusion.drive import Drive
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.images import to_pil
+from severable_diffusion.lots import Generators
 from severable_diffusion.router import PriorRouter, Router, UniformRouter
 from severable_diffusion.shard_set import ShardSet
 from severable_diffusion.starts import start

@@ -15,8 +15,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from severable_diffusion.errors import CompositeError
 
 if TYPE_CHECKING:
-    from severable_diffusion.composition import Generators
     from severable_diffusion.drive import Drive, Frame
+    from severable_diffusion.lots import Generators
     from severable_diffusion.recipe import ImageSpace
 
 

@@ -14,10 +14,11 @@ import torch
 
 from severable_diffusion.attribution import Attribution
 from severable_diffusion.composition import Cumulative, Memory, mix
+from severable_diffusion.lots import Generators, Lots
 from severable_diffusion.router import weights
 
 if TYPE_CHECKING:
-    from severable_diffusion.composition import Dispatch, Generators
+    from severable_diffusion.composition import Dispatch
     from severable_diffusion.conditions import Branch
     from severable_diffusion.drive import Drive, Frame
     from severable_diffusion.router import Router
@@ -65,7 +66,7 @@ class Walk:
         x_NCHW = self.start.kept(x_NCHW, self.drive, frame)
         seen_NCHW = x_NCHW if self.drive.own else x_NCHW * frame.scale
         w_NK = self._posterior(self.router, seen_NCHW, frame, memory, self.branches[0])
-        used_NK, memory = self.dispatch.choose(w_NK, memory, self.generator, frame.log_snr)
+        used_NK, memory = self.dispatch.choose(w_NK, memory, self._lots, frame.log_snr)
         mixed_NCHW, evaluations = self._mixed(seen_NCHW, frame, used_NK, self.branches[0])
         self.weights.append(torch.where(memory.open_N[:, None], w_NK, used_NK).cpu())
         if len(self.branches) > 1:
@@ -76,6 +77,10 @@ class Walk:
         moved_NCHW = self.drive.step(mixed_NCHW, self.shards.source, frame, index, x_NCHW, generator=self.generator)
         return moved_NCHW, memory
 
+    @property
+    def _lots(self) -> Lots:
+        return Lots(self.shards.shard_ids, self.generator)
+
     def enter(self, index: int) -> Frame:
         """Ask where the state stands before a step, once for every step."""
         self.frames.append(self.drive.frame(index))
@@ -85,7 +90,7 @@ class Walk:
         """Return the unconditional branch's mixture, with the weights that belong to it."""
         branch, nothing = self.branches[1], Memory.start(len(x_NCHW), x_NCHW.device)
         w_NK = self._posterior(self.free_router, x_NCHW, frame, nothing, branch)
-        used_NK, _ = UNBOUND.choose(w_NK, nothing, None, frame.log_snr)
+        used_NK, _ = UNBOUND.choose(w_NK, nothing, self._lots, frame.log_snr)
         return self._mixed(x_NCHW, frame, used_NK, branch)
 
     def _posterior(

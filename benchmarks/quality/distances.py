@@ -195,7 +195,8 @@ def drop_one(bench: Bench, split: str) -> dict[str, Any]:
     """Measure what dropping one shard changes for the data of the others, for every shard.
 
     Before: samples of the whole composite, without those that the dropped shard made. After: samples of the composite
-    rebuilt without it. Both against the retained images, as many samples of each.
+    rebuilt without it, from the same seed. Both against the retained images, as many samples of each. The samples that
+    other shards had made come out again (`severable_diffusion.lots`), so most of the noise of drawing is in both.
     """
     federation = bench.federation(split)
     before = bench.draw(federation, None, "draw_once", "prior", count=2 * bench.size.samples)
@@ -203,9 +204,10 @@ def drop_one(bench: Bench, split: str) -> dict[str, Any]:
     found = {}
     for place, part in enumerate(bench.parts(split)[:3]):
         fewer = federation.without(part.name)
-        after = bench.draw(fewer, None, "draw_once", "prior", count=3 * bench.size.samples // 2)
+        after = bench.draw(fewer, None, "draw_once", "prior", count=2 * bench.size.samples)
         rows_N = torch.cat([other.rows_N for other in bench.parts(split) if other.name != part.name])
-        retained_NCHW = before.x_NCHW[before.realised_N != place][: len(after.x_NCHW)]
+        stays_N = before.realised_N != place
+        retained_NCHW = before.x_NCHW[stays_N]
         one, two = bench.distance(retained_NCHW, rows_N), bench.distance(after.x_NCHW[: len(retained_NCHW)], rows_N)
         held = torch.tensor(sorted(set(bench.images.train_label_N[part.rows_N].tolist())))
         gone_N = torch.isin(bench.features.labels(after.x_NCHW), held)
@@ -213,7 +215,11 @@ def drop_one(bench: Bench, split: str) -> dict[str, Any]:
             "before": one,
             "after": two,
             "change": two / one - 1.0,
+            "samples": len(retained_NCHW),
             "dropped_classes_before": float(torch.isin(labels_N, held).double().mean()),
             "dropped_classes_after": float(gone_N.double().mean()),
         }
+        if federation.recipe.conditions is None:  # labels are asked for in turns, and now there are fewer
+            farthest = float((after.x_NCHW[stays_N] - retained_NCHW).abs().max())
+            found[part.name]["farthest_pixel_of_samples_of_others"] = farthest
     return found

@@ -140,7 +140,8 @@ def _calibration(measured: Measured, split: str) -> dict[str, Any] | None:
 def _drop(measured: Measured, split: str) -> dict[str, Any] | None:
     found = [measured.facts[key] for key in measured.facts if key[0] == f"drop-{split}"]
     changes = [one["change"] for seed in found for one in seed.values()]
-    return summary(changes)
+    told = summary(changes)
+    return None if told is None else told | {"mean_size": round(mean(map(abs, changes)), 4)}
 
 
 def _gap(measured: Measured, split: str) -> dict[str, Any] | None:

@@ -107,7 +107,9 @@ def _routers(figures: dict[str, Any]) -> list[Bar]:
 
 def _others(figures: dict[str, Any]) -> list[Bar]:
     drop = _at(figures, "fashion-mnist", "class-8", "drop_one_change")
-    note = "" if drop is None else f"without its sign; {drop['low']:+.3f} to {drop['high']:+.3f} over {drop['n']} removals"
+    note = (
+        "" if drop is None else f"without its sign; {drop['low']:+.3f} to {drop['high']:+.3f} over {drop['n']} removals"
+    )
     found = [
         Bar(what="dropping 1 of 8: change of the distance to the retained data", asked="<= 0.01", limit=0.01,
             at_most=True, seen=_at(drop or {}, "mean_size"), note=note),

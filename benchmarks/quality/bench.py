@@ -117,10 +117,13 @@ class Bench:
         count: int | None = None,
         steps: int | None = None,
         asked: Asked = LABELLED,
+        allowed: tuple[str, ...] | None = None,
     ) -> Samples:
         """Return samples of a composite; as many as the size says by default, and labels drawn evenly."""
         wanted, size = self.size.samples if count is None else count, self.size.batch
-        return samples(federation, built, dispatch, kind=kind, count=wanted, batch=size, steps=steps, asked=asked)
+        return samples(
+            federation, built, dispatch, kind=kind, count=wanted, batch=size, steps=steps, asked=asked, allowed=allowed
+        )
 
     def distance(self, x_NCHW: torch.Tensor, rows_N: torch.Tensor | None = None) -> float:
         """Return the Frechet distance of images to the training images, or to some of them."""

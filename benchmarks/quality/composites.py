@@ -143,6 +143,7 @@ def samples(
     batch: int,
     steps: int | None = None,
     asked: Asked = LABELLED,
+    allowed: tuple[str, ...] | None = None,
 ) -> Samples:
     """Return `count` samples: kept, or drawn now.
 
@@ -155,17 +156,19 @@ def samples(
         batch: how many at a time.
         steps: sampler steps; the recipe's by default.
         asked: by what, where the recipe has conditions.
+        allowed: names of the shards that may be used; all by default.
     """
     router = None if built is None else built.router
     rules = b"" if router is None else router_bytes(router)
     label_N = federation.labels(count) if asked.labelled else None
     told = [] if federation.recipe.conditions is None else [str((asked.labelled, asked.guidance)).encode()]
+    told += [] if allowed is None else [str(allowed).encode()]
     key = work.digest_of(rules, federation.label.encode(), str((count, batch, steps)).encode(), *told)
     path = federation.folder / "samples" / f"{kind}-{key}.safetensors"
     if (found := work.kept_tensors(path)) is None:
         order = draws.Order(
             dispatch=dispatch, count=count, batch=batch, steps=steps, seed=federation.seed,
-            label_N=label_N, guidance=asked.guidance,
+            label_N=label_N, guidance=asked.guidance, allowed=allowed,
         )  # fmt: skip
         pipeline = pipeline_of(federation, router, naive=dispatch == "uniform")
         tensors, facts = draws.drawn(pipeline, order, federation.run, path.with_suffix(".unfinished"))

@@ -51,6 +51,7 @@ class Order:
         seed: of the noise.
         label_N: what each image is asked for by; None for nothing.
         guidance: see `Asked`.
+        allowed: names of the shards that may be used; None for all.
     """
 
     dispatch: str | Dispatch
@@ -60,6 +61,7 @@ class Order:
     seed: int
     label_N: torch.Tensor | None = None
     guidance: float = 1.0
+    allowed: tuple[str, ...] | None = None
 
 
 def evenly(counts: Sequence[Sequence[int]], number: int) -> torch.Tensor:
@@ -133,6 +135,7 @@ def _batch(pipeline: CompositePipeline, order: Order, start: int, noise: torch.G
         condition=label_N,
         guidance_scale=order.guidance,
         dispatch=order.dispatch,
+        allowed=order.allowed,
         output_type="pt",
         return_dict=False,
     )

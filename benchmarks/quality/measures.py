@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from quality import costs, distances, fedavg, forgetting, routing
+from quality import costs, departures, distances, fedavg, forgetting, routing
 from quality.splits import CLASS_SPLITS, EVERYTHING
 
 if TYPE_CHECKING:
@@ -74,6 +74,9 @@ MEASURES: tuple[Measure, ...] = (
     _of("k-sweep", distances.k_sweep, "class-10"),
     _of("number", distances.by_number, "class-10"),
     _of("exact", forgetting.exactness, "class-8"),
+    _of("membership", departures.membership, "class-8"),
+    _of("rerouted", departures.rerouted, "class-8"),
+    _of("real", departures.by_real_data, "class-10"),
     _of("memorization", forgetting.memorization, "class-10"),
     _of("drawn", distances.drawn, "iid-8"),
     _of("drawn", distances.drawn, "class-2"),

@@ -82,7 +82,8 @@ def _levels(measured: Measured) -> str:
 
 def _facts(measured: Measured) -> str:
     """Return the measurements that are a few numbers each, as lists."""
-    shown = ("memorization-class-10", "exact-class-8", "iid-iid-8", "attribution-class-10", "drop-class-8", "fedavg",
+    shown = ("memorization-class-10", "exact-class-8", "membership-class-8", "rerouted-class-8",
+             "real-class-10", "iid-iid-8", "attribution-class-10", "drop-class-8", "fedavg",
              "wide", "larger-class-10", "late-class-10", "budgets-class-10", "monolith")  # fmt: skip
     parts = []
     for (name, seed), facts in sorted(measured.facts.items()):

@@ -99,6 +99,10 @@ def of_split(measured: Measured, split: str) -> dict[str, Any]:
         "calibration_error": _calibration(measured, split),
         "drop_one_change": _drop(measured, split),
         "synthetic_against_real_router_nats": _gap(measured, split),
+        "half_commit_sigma": _half_commit(measured, split),
+        "membership_auc": measured.facts.get((f"membership-{split}", measured.seeds[0])),
+        "rerouted": measured.facts.get((f"rerouted-{split}", measured.seeds[0])),
+        "banks_over_real_data": summary(measured.of(f"real-{split}", "banks_over_real_data")),
         "guided": measured.facts.get((f"guided-{split}", measured.seeds[0])),
         "unlabelled": measured.facts.get((f"unlabelled-{split}", measured.seeds[0])),
     }
@@ -150,6 +154,21 @@ def _gap(measured: Measured, split: str) -> dict[str, Any] | None:
         measured.of(f"routers-{split}", "mean_gap_nats"),
     )
     return {"largest": summary(largest), "mean": summary(average)} if largest else None
+
+
+def _half_commit(measured: Measured, split: str) -> dict[str, Any] | None:
+    """Return the noise level up to which the joint router's largest weight is 3/4 on the mean; 0 for at none asked."""
+    found = [measured.facts[key]["joint"] for key in measured.facts if key[0] == f"routers-{split}"]
+    return summary([crossing(one["level"], one["largest"], 0.75) for one in found])
+
+
+def crossing(level: list[float], largest: list[float], wanted: float) -> float:
+    """Return the last level, by lines between those asked, at which `largest` is `wanted`; 0 if it never is."""
+    sure = [place for place, value in enumerate(largest) if value >= wanted]
+    if not sure or sure[-1] + 1 == len(level):
+        return level[sure[-1]] if sure else 0.0
+    low, high = sure[-1], sure[-1] + 1
+    return level[low] + (level[high] - level[low]) * (largest[low] - wanted) / (largest[low] - largest[high])
 
 
 def command(size: str) -> str:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := trust diffusion protos client coordinator
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test unit integration check format protos bench quality throughput fuzz clean
+.PHONY: help install demo test unit integration soak check format protos bench quality throughput fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -22,14 +22,17 @@ $(STAMP): constraints.txt requirements-dev.txt $(PACKAGES:%=%/pyproject.toml)
 demo: install  ## a whole federation on this machine: train, route, compose, remove, prove (under 3 minutes)
 	PYTHONPATH=deploy $(BIN)/python -P -m severable_demo --out demo-out
 
-test: install  ## the whole suite, unit and integration
-	$(BIN)/python -P -m pytest
+test: install  ## the whole suite, unit and integration, but for `soak`
+	$(BIN)/python -P -m pytest -m 'not soak'
 
 unit: install  ## the unit tests alone (a minute or two)
-	$(BIN)/python -P -m pytest -m 'not integration'
+	$(BIN)/python -P -m pytest -m 'not integration and not soak'
 
 integration: install  ## the tests with real processes alone
-	$(BIN)/python -P -m pytest -m integration
+	$(BIN)/python -P -m pytest -m 'integration and not soak'
+
+soak: install  ## the tests that take minutes each: programs killed and resumed, long runs
+	$(BIN)/python -P -m pytest -m soak
 
 check: install  ## ruff, mypy strict, import-linter, generated code up to date
 	$(BIN)/ruff check .

@@ -206,6 +206,7 @@ def test_a_run_whose_minutes_are_over_says_that_work_is_left(corner: Path, tmp_p
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.soak
 @needs_images
 def test_a_run_that_was_killed_twice_gives_what_an_unbroken_one_gives(
     corner: Path, whole: Path, tmp_path: Path

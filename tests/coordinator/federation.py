@@ -129,6 +129,15 @@ class World:
         self.coordinator: Coordinator = self.reopened()
         self.coordinator.logbook.issue_roster()
 
+    @classmethod
+    def of(cls, home: Path, *names: str) -> "World":
+        """A coordinator that has an agreement with each of these parties."""
+        made = cls(home)
+        for name in names:
+            made.join(name)
+            made.agree(name)
+        return made
+
     def reopened(self) -> Coordinator:
         """The same home in another process's eyes."""
         opened = open_home(self.home)

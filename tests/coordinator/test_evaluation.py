@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from coordinator.command_line import Cli
 from coordinator.federation import GROUP, ManualClock, World, quiet
-from coordinator.test_cli import Cli
 from PIL import Image
 from torch import nn
 
@@ -17,11 +17,6 @@ from severable_trust.contract import Action
 PARTIES = ("archive", "clinic")
 COUNT = 12
 WAYS = 3 + len(PARTIES)
-
-
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -30,11 +30,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    made = World(tmp_path / "home")
-    for name in PARTIES:
-        made.join(name)
-        made.agree(name)
-    return made
+    return World.of(tmp_path / "home", *PARTIES)
 
 
 def digest(word: str) -> Digest:

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from coordinator.command_line import Cli
 from coordinator.federation import World, quiet
-from coordinator.test_cli import Cli
 from coordinator.test_stores import SIGNER, entry, open_log
 
 from severable_coordinator.adapters.new_file import write_new_file
@@ -19,17 +19,8 @@ from severable_trust.statement import Kind
 
 
 @pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    return Cli(monkeypatch, capsys)
-
-
-@pytest.fixture
 def world(tmp_path: Path) -> World:
-    made = World(tmp_path / "home")
-    for name in ("archive", "agency"):
-        made.join(name)
-        made.agree(name)
-    return made
+    return World.of(tmp_path / "home", "archive", "agency")
 
 
 def remove(world: World, name: str) -> None:

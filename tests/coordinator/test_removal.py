@@ -29,11 +29,7 @@ PARTIES = ("archive", "clinic", "agency")
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    made = World(tmp_path / "home")
-    for name in PARTIES:
-        made.join(name)
-        made.agree(name)
-    return made
+    return World.of(tmp_path / "home", *PARTIES)
 
 
 def shipped(world: World) -> dict[str, Digest]:

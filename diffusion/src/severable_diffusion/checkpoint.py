@@ -146,7 +146,7 @@ def _ordered(tensors: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def _bytes_of(tensor: torch.Tensor) -> memoryview:
-    return memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def _sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ def watched(**training: float) -> Recipe:
 
 def test_a_recipe_that_holds_nothing_out_keeps_its_bytes() -> None:
     plain = Recipe.from_dict(tiny_values())
-    assert b"held_out" not in plain.to_bytes()
+    assert not {"held_out", "check_every", "patience"} & plain.to_dict()["training"].keys()
     assert tiny(training={"held_out": 0, "check_every": 100, "patience": 10}).to_bytes() == plain.to_bytes()
     assert b'"check_every":2,' in watched().to_bytes()
     assert Recipe.from_dict(watched().to_dict()) == watched()

@@ -25,13 +25,14 @@ class TrainingFolder:
         self._checkpoint = folder / CHECKPOINT
 
     def make(self) -> None:
-        """Make the folder.
+        """Make the folder, and the one around it, for this user alone.
 
         Raises:
             StorageError: the disk is full or refuses.
         """
         with storage(f"{self.folder} cannot be made"):
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.folder.parent, self.folder):  # `mode` is of the last one that mkdir makes
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def keep(self, trainer: Trainer, seconds: float) -> None:
         """Write the checkpoint, whole or not at all."""

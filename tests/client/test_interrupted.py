@@ -30,7 +30,7 @@ from severable_trust.statement import sign_statement, statement_id
 
 pytestmark = pytest.mark.integration
 
-PATIENCE_S = 600.0
+PATIENCE_S = 900.0
 LONG = tiny_recipe(max_steps=900, epochs=100_000, held_out=0.2, check_every=50, patience=100)
 
 
@@ -67,11 +67,24 @@ def command(home: Home, job: Job) -> list[str]:
     return [sys.executable, "-P", "-m", "severable_client.worker", "--home", root, "--job", job.id]
 
 
-def started(home: Home, job: Job) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    return subprocess.Popen(
-        command(home, job), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture(name="started")
+def starting_workers() -> Iterator[Callable[[Home, Job], subprocess.Popen[str]]]:
+    """Starts workers; whichever still runs when the test is over, or has failed, is killed."""
+    workers: list[subprocess.Popen[str]] = []
+
+    def start(home: Home, job: Job) -> subprocess.Popen[str]:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        pipe = subprocess.PIPE
+        workers.append(subprocess.Popen(command(home, job), env=environment, stdout=pipe, stderr=pipe, text=True))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+        for pipe in (worker.stdout, worker.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def until(true: Callable[[], bool], worker: subprocess.Popen[str]) -> None:
@@ -92,7 +105,7 @@ def uninterrupted(home: Home, job: Job, recipe: bytes) -> bytes:
 
 
 def test_a_worker_killed_at_random_moments_ships_the_bytes_of_one_that_was_not(
-    home: Home, federation: Federation, service: Service
+    home: Home, federation: Federation, service: Service, started: Callable[[Home, Job], subprocess.Popen[str]]
 ) -> None:
     job = queued(home, federation, LONG)
     kept = home.layout.jobs / job.id / "training" / CHECKPOINT

@@ -5,7 +5,10 @@ import pytest
 from severable_client.adapters.config import Config, read_config, write_config
 from severable_client.errors import ConfigError, HomeError
 
-CONFIG = Config(party="a", legal_name="Ä & Co", exchange="h:1", fleet="h:2", data="/d", threads=3)
+CONFIG = Config(
+    party="a", legal_name="Ä & Co", exchange="h:1", fleet="h:2", data="/d", threads=3, device="cuda:1", accumulate=4,
+    checkpoint_minutes=0.5, grid_minutes=0.0, tensorboard=False, mlflow="http://m",
+)  # fmt: skip
 
 
 def test_a_configuration_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -27,6 +30,13 @@ def test_without_a_file_it_is_no_home(tmp_path: Path) -> None:
         ("colour: red", "unknown field 'colour'"),
         ("data: ''", "'data'"),
         ("party: [", "not YAML"),
+        ("device: gpu", "'device' must be cpu, cuda or cuda:N"),
+        ("accumulate: 0", "'accumulate' must be a whole number from 1 to 4096"),
+        ("checkpoint_minutes: 0", "'checkpoint_minutes' must be minutes from 0.01 to 1440"),
+        ("checkpoint_minutes: often", "'checkpoint_minutes'"),
+        ("grid_minutes: .nan", "'grid_minutes' must be minutes from 0 to 1440"),
+        ("tensorboard: 1", "'tensorboard' must be true or false"),
+        ("mlflow: 3", "'mlflow' must be text"),
     ],
 )
 def test_a_wrong_field_is_named(tmp_path: Path, line: str, says: str) -> None:
@@ -44,6 +54,12 @@ def test_a_missing_field_is_named(tmp_path: Path) -> None:
     path.write_text("party: a\n")
     with pytest.raises(ConfigError, match="'data'"):
         read_config(path)
+
+
+def test_a_home_from_before_a_field_was_there_has_its_default(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("party: a\nlegal_name: A\nexchange: h:1\nfleet: h:2\ndata: /d\n")
+    assert read_config(path) == Config(party="a", legal_name="A", exchange="h:1", fleet="h:2", data="/d")
 
 
 def test_yaml_cannot_run_code(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from client.memory_coordinator import MemoryCoordinator
-from client.samples import APP, NOON, RECIPE, RECIPE_BYTES, Federation, holdings_of, item
+from client.samples import APP, NOON, RECIPE, RECIPE_BYTES, Federation, holdings_of, item, tiny_recipe
 
 from severable_client.adapters.memory import MemoryContractStore
+from severable_client.adapters.recipe_words import describe_recipe
 from severable_client.contracts import (
     Holdings,
     amended,
@@ -216,3 +217,9 @@ def test_an_amendment_of_a_version_that_this_party_never_signed_or_that_ended_is
         record = receive(item(amendment(federation), "offered", RECIPE_BYTES), holdings)
         with pytest.raises(ContractProblemError, match="not in force"):
             sign_contract(record, federation.owner, Listing(), holdings)
+
+
+def test_a_recipe_that_holds_images_out_says_so_before_it_is_signed() -> None:
+    told = describe_recipe(tiny_recipe(held_out=0.1, check_every=50, patience=4))
+    assert "Held out: 10% of your images are never trained on; they are asked every 50 steps, and 4 answers" in told
+    assert "Held out" not in describe_recipe(tiny_recipe())

@@ -12,6 +12,7 @@ from severable_client.adapters.keys import read_signer
 from severable_client.bootstrap import Home, allowed_bundles, job_desk, now, open_home
 from severable_client.contracts import receive
 from severable_client.errors import AbandonedError, UnreachableError
+from severable_client.jobs import remaining_s
 from severable_client.ports import Job, JobReport, JobRequest, JobState
 from severable_client.shipping import Patience
 from severable_client.worker import Worker, main
@@ -81,7 +82,10 @@ def test_only_the_three_files_and_the_claim_are_kept_and_nothing_else_was_sent(
 ) -> None:
     job = queued(home, federation)
     work(home, job)
-    kept = {path.name: path.read_bytes() for path in (home.layout.jobs / job.id).iterdir()}
+    folder = home.layout.jobs / job.id
+    kept = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["training"]
+    assert {path.stat().st_mode & 0o077 for path in (folder, folder / "training")} == {0}
     assert kept == service.held | {"claim.dsse.json": service.claims[-1]}
 
 
@@ -137,6 +141,59 @@ def test_a_broken_image_folder_is_a_failed_job_that_names_the_file(home: Home, f
     report = work(home, job)
     assert report.state is JobState.FAILED
     assert "000.png" in report.detail
+
+
+def test_of_a_training_pictures_and_figures_stay_and_the_checkpoint_goes(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    job = queued(home, federation)
+    work(home, job)
+    names = sorted(path.name for path in (home.layout.jobs / job.id / "training").iterdir())
+    assert [name.partition(".")[0] for name in names] == ["events", "samples-00000006"]
+
+
+def test_a_worker_that_is_started_again_while_training_goes_on_and_counts_the_earlier_sitting_in(
+    home: Home, federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = queued(home, federation)
+    seen: list[Job] = []
+
+    def lost() -> None:
+        held = home.jobs.get(job.id)
+        if held is not None and held.report.step == 3:
+            raise AbandonedError("the daemon has ended")
+
+    def watch() -> None:
+        held = home.jobs.get(job.id)
+        seen.extend([] if held is None else [held])
+
+    with pytest.raises(AbandonedError):
+        Worker(home, job, lost, QUICK, report_every_s=0.0).run()
+    assert Worker(home, job, watch, QUICK, report_every_s=0.0).run().state is JobState.SHIPPED
+    assert "goes on after step 4 of 6" in capsys.readouterr().out
+    (resumed,) = (held for held in seen if "going on from the checkpoint after step 4" in held.report.detail)
+    assert (resumed.report.step, resumed.report.steps) == (4, 6)
+    assert resumed.started is not None
+    assert resumed.started <= resumed.updated
+    assert remaining_s(resumed, resumed.updated) == pytest.approx(
+        (resumed.updated - resumed.started).total_seconds() / 4 * 2
+    )
+
+
+def test_a_device_that_is_not_there_is_a_failed_job_that_names_the_field(home: Home, federation: Federation) -> None:
+    job = queued(home, federation)
+    report = work(replace(home, config=replace(home.config, device="cuda:99")), job)
+    assert report.state is JobState.FAILED
+    assert "'device' is cuda:99" in report.detail
+
+
+def test_an_mlflow_that_is_not_installed_is_a_failed_job_that_names_the_field(
+    home: Home, federation: Federation
+) -> None:
+    job = queued(home, federation)
+    report = work(replace(home, config=replace(home.config, mlflow="http://127.0.0.1:9")), job)
+    assert report.state is JobState.FAILED
+    assert "mlflow is not installed here" in report.detail
 
 
 def test_an_unreachable_coordinator_fails_the_job_once_patience_is_over(federation: Federation, tmp_path: Path) -> None:

@@ -119,6 +119,18 @@ def test_the_first_training_report_of_an_attempt_sets_when_it_started(jobs: JobS
     assert (again.started, again.attempts) == (None, 2)
 
 
+def test_a_training_that_is_taken_up_started_as_much_earlier_as_it_had_taken(jobs: JobStore) -> None:
+    jobs.add(job())
+    moments = [NOON + timedelta(seconds=second) for second in range(4)]
+    jobs.record(job().id, JobReport(state=JobState.TRAINING, detail="reading"), moments[1])
+    earlier = NOON - timedelta(hours=1)
+    jobs.record(job().id, JobReport(state=JobState.TRAINING, step=5, steps=9), moments[2], since=earlier)
+    jobs.record(job().id, JobReport(state=JobState.TRAINING, step=6, steps=9), moments[3])
+    kept = jobs.get(job().id)
+    assert kept is not None
+    assert (kept.started, kept.updated, kept.report.step) == (earlier, moments[3], 6)
+
+
 @pytest.mark.parametrize("final", [JobState.SHIPPED, JobState.FAILED, JobState.REFUSED])
 def test_a_final_job_stays_as_it_is(jobs: JobStore, final: JobState) -> None:
     jobs.add(job())

@@ -13,7 +13,8 @@
     ├── GateError                      a shard that must not leave this machine
     ├── JobStateError                  a step that a job's state does not allow
     ├── AbandonedError                 the daemon that started this process has ended; the job stays as it is
-    ├── StorageError                   the disk: full, or not writable
+    ├── StorageError                   the disk: not readable or not writable
+    │   └── DiskFullError              no space is left; once there is, the same thing goes on
     ├── EngineStartError               a child of the daemon that cannot be started
     └── ExchangeError                  never raised itself
         ├── UnreachableError           no answer: worth another try
@@ -69,7 +70,11 @@ class AbandonedError(ClientError):
 
 
 class StorageError(ClientError):
-    """The disk is full or refuses to write."""
+    """The disk refuses to read or write."""
+
+
+class DiskFullError(StorageError):
+    """No space is left on the disk; nothing was half-written, and a job can be taken up once there is some."""
 
 
 class EngineStartError(ClientError):

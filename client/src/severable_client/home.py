@@ -9,6 +9,7 @@
     contracts/<hex>.dsse.json, recipes/<hex>.json
     removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
     jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json
+    jobs/<id>/training/      checkpoint.safetensors until the job is over, samples-*.png, event files
     flower/  logs/  state.db  up.lock  up.children
 """
 

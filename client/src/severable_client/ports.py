@@ -69,7 +69,8 @@ class Job:
         report: where it stands.
         attempts: how often a worker has been started for it.
         created: when it was accepted.
-        started: when training last began, or None.
+        started: when training last began, or None; where an attempt takes up an earlier one's training, so much
+            earlier as that had taken until there.
         updated: when the report was last written.
     """
 
@@ -149,8 +150,14 @@ class JobStore(Protocol):
         """Return the job, or None."""
         ...
 
-    def record(self, job_id: str, report: JobReport, at: datetime) -> None:
+    def record(self, job_id: str, report: JobReport, at: datetime, *, since: datetime | None = None) -> None:
         """Write a report; the first TRAINING one of an attempt sets ``started``.
+
+        Args:
+            job_id: of the job.
+            report: where it stands.
+            at: the time now.
+            since: what ``started`` becomes, where an earlier attempt's training is taken up.
 
         Raises:
             JobStateError: the job is unknown or already final.

@@ -18,6 +18,7 @@ from severable_client.ports import JobRequest, RecipeStore
 from severable_diffusion import network
 from severable_diffusion.bank import draw_bank
 from severable_diffusion.errors import DataError, DiffusionError
+from severable_diffusion.execution import ExecutionPlan
 from severable_diffusion.images import read_image_folder
 from severable_diffusion.memorization import memorized_share
 from severable_diffusion.recipe import Recipe
@@ -49,6 +50,8 @@ class Order:
         recipe: the recipe.
         seed: of every random draw, 0 to 2**62 - 1.
         threads: CPU threads.
+        device: where the training computes.
+        accumulate: parts that a batch goes through the network in.
     """
 
     request: JobRequest
@@ -57,6 +60,8 @@ class Order:
     recipe: Recipe
     seed: int
     threads: int
+    device: str = "cpu"
+    accumulate: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,8 @@ def train_shard(
     signer: Signer,
     on_progress: Callable[[TrainingProgress], None],
     on_gate: Callable[[], None],
+    *,
+    train: Callable[[Trainer, Callable[[TrainingProgress], None]], TrainedShard] = Trainer.run,
 ) -> Finished:
     """Return a trained, measured and claimed shard.
 
@@ -118,6 +125,7 @@ def train_shard(
         signer: the party's statement key.
         on_progress: called after every step; what it raises ends the training.
         on_gate: called once when training is done and measuring begins.
+        train: does the steps of a fresh trainer; a `Sitting` keeps them.
 
     Raises:
         GateError: the shard must not leave.
@@ -126,7 +134,7 @@ def train_shard(
     require_enough_images(len(images_NCHW), order.contract.limits)
     torch.set_num_threads(order.threads)
     try:
-        trained = _train(order, images_NCHW, on_progress)
+        trained = train(_trainer(order, images_NCHW), on_progress)
         on_gate()
         files = {
             WEIGHTS: network.dump(trained.state_dict),
@@ -136,6 +144,8 @@ def train_shard(
         facts = _measure(order, trained, files, images_NCHW)
     except DiffusionError as error:
         raise TrainingError(str(error)) from error
+    except torch.OutOfMemoryError as error:  # where smaller parts of a batch would not help
+        raise TrainingError(f"the memory of {order.device} cannot hold the network and its optimizer") from error
     gate = pass_gate(facts, order.contract.limits)
     return Finished(files, sign_statement(_claim(order, trained, facts, gate), signer))
 
@@ -155,11 +165,16 @@ def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateRepor
     )
 
 
-def _train(order: Order, images_NCHW: torch.Tensor, on_progress: Callable[[TrainingProgress], None]) -> TrainedShard:
-    trainer = Trainer(order.recipe, images_NCHW, order.seed)
-    while trainer.step < trainer.steps:  # not trainer.run(): that would pin torch to one thread
-        on_progress(trainer.advance())
-    return trainer.run()
+def _trainer(order: Order, images_NCHW: torch.Tensor) -> Trainer:
+    if order.device != "cpu" and not _has(order.device):
+        raise TrainingError(f"config.yaml: field 'device' is {order.device}, and torch finds no such device here")
+    plan = ExecutionPlan(device=order.device, accumulate=order.accumulate, threads=order.threads)
+    return Trainer(order.recipe, images_NCHW, order.seed, plan=plan)
+
+
+def _has(device: str) -> bool:
+    index = torch.device(device).index or 0
+    return torch.cuda.is_available() and index < torch.cuda.device_count()
 
 
 def _measure(order: Order, trained: TrainedShard, files: dict[str, bytes], images_NCHW: torch.Tensor) -> Measured:

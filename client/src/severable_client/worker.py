@@ -4,26 +4,31 @@
     python -P -m severable_client.worker --home HOME --look RECIPE_DIGEST
 
 The daemon starts it, one at a time; it is the only process that loads torch. It can be killed at any moment: the next
-one trains again from the same seed, or, if a signed claim is there, goes on shipping the very same bytes.
+one goes on from the last checkpoint to the same bytes, or, if a signed claim is there, goes on shipping them. Asked to
+end (SIGTERM) during a training, it writes a checkpoint first. It exits with 75 where the job can be taken up again.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+from severable_client.adapters.figures import EventFile, MlflowFigures
 from severable_client.adapters.files import storage, write_whole
+from severable_client.adapters.training_folder import TrainingFolder
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.contracts import permit
-from severable_client.errors import AbandonedError, ClientError, JobStateError, StorageError
+from severable_client.ending import asked_to_end, tether_to_parent
+from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError, StorageError
 from severable_client.ports import Job, JobReport, JobState, JournalEntry
 from severable_client.shipping import Parcel, Patience, ship
+from severable_client.sitting import Custom, Figures, Sitting
 from severable_client.training import Order, read_images, read_recipe, recipe_bytes, train_shard
-from severable_diffusion.training import TrainingProgress
+from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
 from severable_trust.contract import Contract
 from severable_trust.errors import TrustError
 from severable_trust.shard import ShardClaim
@@ -31,6 +36,8 @@ from severable_trust.statement import Proven, open_statement
 
 REPORT_EVERY_S = 1.0
 CLAIM = "claim.dsse.json"
+TRAINING = "training"
+AGAIN_LATER = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class Worker:
@@ -58,6 +65,7 @@ class Worker:
         self._patience = patience
         self._report_every_s = report_every_s
         self._folder = home.layout.jobs / job.id
+        self._training = TrainingFolder(self._folder / TRAINING)
         self._report = job.report
         self._reported_s = 0.0
         self._steps = 0
@@ -67,15 +75,17 @@ class Worker:
 
         Raises:
             AbandonedError: the daemon has ended; the job can be taken up again.
+            DiskFullError: no space is left; the job can be taken up again.
             JobStateError: somebody else has ended the job meanwhile.
         """
         try:
             claim = self._held_claim() or self._train()
             final = self._ship(claim)
-        except (AbandonedError, JobStateError):
+        except (AbandonedError, DiskFullError, JobStateError):
             raise
         except ClientError as error:
             final = replace(self._report, state=JobState.FAILED, detail=str(error))
+        self._training.forget()  # before the report: a final job is never looked at again
         self._home.jobs.record(self._job.id, final, now())
         return final
 
@@ -104,17 +114,55 @@ class Worker:
             recipe=recipe,
             seed=self._job.seed,
             threads=config.threads,
+            device=config.device,
+            accumulate=config.accumulate,
         )
         self._say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
         images_NCHW = read_images(Path(config.data), recipe)
         signer = self._home.signer()
-        finished = train_shard(order, images_NCHW, signer, self._on_step, self._on_gate)
+        finished = train_shard(order, images_NCHW, signer, self._on_step, self._on_gate, train=self._sit)
         with storage(f"{self._folder} cannot be made"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, data in finished.files.items():
             write_whole(self._folder / name, data)
         write_whole(self._folder / CLAIM, finished.claim.to_bytes())  # last: it says that the files are whole
         return self._proven(finished.claim.to_bytes())
+
+    def _sit(self, trainer: Trainer, on_progress: Callable[[TrainingProgress], None]) -> TrainedShard:
+        config = self._home.config
+        with asked_to_end() as asked:
+            custom = Custom(
+                store=self._training,
+                figures=self._figures(),
+                checkpoint_s=60.0 * config.checkpoint_minutes,
+                grid_s=60.0 * config.grid_minutes,
+                clock=time.monotonic,
+                asked_to_end=asked,
+                on_progress=on_progress,
+                on_resumed=self._on_resumed,
+                say=self._tell,
+            )
+            return Sitting(trainer, custom).run()
+
+    def _figures(self) -> list[Figures]:
+        config, figures = self._home.config, list[Figures]()
+        self._training.make()
+        if config.mlflow:
+            figures.append(MlflowFigures(config.mlflow, self._job.id, self._tell))
+        if config.tensorboard:
+            figures.append(EventFile(self._training.folder))
+        return figures
+
+    def _tell(self, line: str) -> None:
+        sys.stdout.write(f"job {self._job.id[:12]}: {line}\n")  # into the daemon's worker.log
+        sys.stdout.flush()
+
+    def _on_resumed(self, step: int, steps: int, seconds: float) -> None:
+        self._tether()
+        detail = f"going on from the checkpoint after step {step}"
+        self._report = JobReport(state=JobState.TRAINING, step=step, steps=steps, detail=detail)
+        self._reported_s, moment = time.monotonic(), now()
+        self._home.jobs.record(self._job.id, self._report, moment, since=moment - timedelta(seconds=seconds))
 
     def _on_step(self, progress: TrainingProgress) -> None:
         self._steps = progress.steps
@@ -166,17 +214,6 @@ class Worker:
         self._home.journal.note(JournalEntry(at=now(), what=what, subject=parcel.shard, bytes=size))
 
 
-def tether_to_parent() -> Callable[[], None]:
-    """Return a check that raises AbandonedError once this process's parent is no longer the one it has now."""
-    parent = os.getppid()
-
-    def check() -> None:
-        if os.getppid() != parent:
-            raise AbandonedError("the daemon that started this worker has ended; the job goes on at the next `up`")
-
-    return check
-
-
 def look(home: Home, recipe_digest: str) -> str:
     """Return one line about how the data folder fits a recipe; raises what the worker would raise."""
     recipe = read_recipe(recipe_bytes(home.recipes, recipe_digest))
@@ -205,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"job {job.id[:12]}: {final.state} {final.detail}\n")
     except ClientError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return AGAIN_LATER if isinstance(error, AbandonedError | DiskFullError) else 1
     return 0
 
 

@@ -4,6 +4,8 @@
     ├── RecipeError           a recipe's field is unknown, missing or out of bounds
     ├── DataError             an image folder or file cannot be used
     ├── ShardError            a shard's bytes do not fit the recipe
+    ├── CheckpointError       a kept training cannot be taken up again
+    ├── MemoryShortError      a training does not fit the device's memory
     └── CompositeError        a composite cannot be written, loaded or sampled as asked
 
 Each message is one line: what, where, what to do. Errors of torch, Pillow and safetensors are mapped to these at the
@@ -54,6 +56,22 @@ class DataError(DiffusionError):
 
 class ShardError(DiffusionError):
     """A shard's bytes do not hold the network that the recipe describes."""
+
+
+class CheckpointError(DiffusionError):
+    """A kept training cannot be taken up again.
+
+    Attributes:
+        path: its file.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
+class MemoryShortError(DiffusionError):
+    """A training does not fit the memory of the device, not even in smaller parts."""
 
 
 class CompositeError(DiffusionError):

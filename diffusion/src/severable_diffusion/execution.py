@@ -37,6 +37,8 @@ class ExecutionPlan:
         channels_last: keep images and convolution weights in NHWC order.
         compile: hand the network to torch.compile; needs a C++ compiler, and about a minute before the first step.
         threads: torch's threads, 1 or more.
+        accumulate: parts that a batch goes through the network in, 1 or more; the gradient is the whole batch's, up to
+            rounding, and the memory that activations take is a part's.
     """
 
     device: str = "cpu"
@@ -44,6 +46,7 @@ class ExecutionPlan:
     channels_last: bool = False
     compile: bool = False
     threads: int = 1
+    accumulate: int = 1
 
     def place(self, model: torch.nn.Module) -> None:
         """Move a network to the device and into the memory layout, in place."""
@@ -82,7 +85,12 @@ class ExecutionPlan:
         facts = environment.describe() | {"threads": str(self.threads)}
         if self.autocast is not None:
             facts["dtype"] += f", autocast {str(self.autocast).removeprefix('torch.')}"
-        chosen = {"device": self.device != "cpu", "channels_last": self.channels_last, "compile": self.compile}
+        chosen = {
+            "device": self.device != "cpu",
+            "channels_last": self.channels_last,
+            "compile": self.compile,
+            "accumulate": self.accumulate > 1,
+        }
         return facts | {name: str(getattr(self, name)) for name, other in chosen.items() if other}
 
 

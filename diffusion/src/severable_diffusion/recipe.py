@@ -114,6 +114,10 @@ class Training:
         weight_decay: AdamW weight decay.
         gradient_clip: largest gradient norm.
         ema_decay: decay of the moving average of the weights, which is what leaves the party.
+        held_out: share of the party's images that are never trained on; the average that does best on them is what
+            leaves the party (`severable_diffusion.held_out`). 0 holds nothing out and trains to the end.
+        check_every: steps between two looks at the held-out images.
+        patience: looks in a row without a better loss after which training ends.
     """
 
     epochs: int = strict.whole(1, 1_000_000)
@@ -124,6 +128,9 @@ class Training:
     weight_decay: float = strict.real(0.0, 1.0, 0.0)
     gradient_clip: float = strict.real(1e-3, 1e3, 1.0)
     ema_decay: float = strict.real(0.0, 0.99999, 0.995)
+    held_out: float = strict.real(0.0, 0.5, 0.0, later=True)
+    check_every: int = strict.whole(1, 1_000_000, 100, later=True)
+    patience: int = strict.whole(1, 1_000_000, 10, later=True)
 
     def __post_init__(self) -> None:
         """Check the bounds."""

@@ -20,14 +20,17 @@ T = TypeVar("T")
 _INEXACT = 2**53  # JSON has no whole numbers from here on (RFC 8785), and far larger ones are no floats at all
 
 
-def whole(low: int, high: int, default: int | None = None) -> Any:
-    """Return a dataclass field for an integer, or a tuple of integers, each within [low, high]."""
-    return _field({"low": low, "high": high}, default)
+def whole(low: int, high: int, default: int | None = None, *, later: bool = False) -> Any:
+    """Return a dataclass field for an integer, or a tuple of integers, each within [low, high].
+
+    A `later` field came after values had been kept and named by their bytes: `plain` leaves it out at its default.
+    """
+    return _field({"low": low, "high": high, "later": later}, default)
 
 
-def real(low: float, high: float, default: float | None = None) -> Any:
-    """Return a dataclass field for a finite float within [low, high]."""
-    return _field({"low": low, "high": high}, default)
+def real(low: float, high: float, default: float | None = None, *, later: bool = False) -> Any:
+    """Return a dataclass field for a finite float within [low, high]; `later` as in `whole`."""
+    return _field({"low": low, "high": high, "later": later}, default)
 
 
 def word(choices: tuple[str, ...], default: str | None = None) -> Any:
@@ -113,14 +116,21 @@ def _check_one(value: object, bounds: Mapping[str, Any], where: str) -> None:
 def plain(value: object) -> Any:
     """Return a dataclass instance as plain JSON values, the inverse of `parse`.
 
-    An optional part that is not there is left out, so values from before there was such a part keep their bytes.
+    An optional part that is not there, and a `later` field at its default, are left out, so values from before there
+    was such a part keep their bytes.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
-        return {field.name: plain(one) for field, one in pairs if not (one is None and field.default is None)}
+        return {field.name: plain(one) for field, one in pairs if not _left_out(field, one)}
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     return value
+
+
+def _left_out(field: dataclasses.Field[Any], value: object) -> bool:
+    if value is None:
+        return field.default is None
+    return bool(field.metadata.get("later")) and value == field.default
 
 
 def _join(where: str, name: str) -> str:

@@ -1,5 +1,9 @@
 """Training one shard: AdamW on the mean squared error of the recipe's parametrization, with a moving average.
 
+Where the recipe holds images out, the average that does best on them is the shard, and training ends once it has
+waited long enough for a better one (`severable_diffusion.held_out`). A training can be kept between any two steps and
+taken up again (`severable_diffusion.checkpoint`).
+
 All state that a step reads or writes is an attribute of `Trainer`, and all randomness comes from its generator, so the
 same recipe, images and seed give the same bytes (one thread; see `severable_diffusion.environment`). How a step is
 executed is the plan's business (`severable_diffusion.execution`); the default plan is the one with the bytes.
@@ -10,15 +14,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from severable_diffusion import network
+from severable_diffusion import held_out, network
 from severable_diffusion.environment import generator
-from severable_diffusion.errors import RecipeError
 from severable_diffusion.execution import DEFAULT, ExecutionPlan
-from severable_diffusion.parametrization import Parametrization, target
+from severable_diffusion.memory import Parts
+from severable_diffusion.noising import NoisedBatch, checked_labels, noised
 from severable_diffusion.schedule import NoiseSchedule
 
 if TYPE_CHECKING:
@@ -37,11 +41,17 @@ class TrainingProgress:
         step: steps done so far, from 1.
         steps: steps in all.
         loss: this step's mean squared error.
+        learning_rate: that it was done with.
+        held_out_loss: the moving average's on the held-out images, where this step was followed by a look at them.
+        note: a line for people, where something happened.
     """
 
     step: int
     steps: int
     loss: float
+    learning_rate: float = 0.0
+    held_out_loss: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +59,7 @@ class TrainedShard:
     """What training gives.
 
     Attributes:
-        state_dict: the moving average of the weights, float32 on the CPU.
+        state_dict: the moving average of the weights, the last or the best on held-out images, float32 on the CPU.
         steps: optimizer steps done.
         loss: mean of the last tenth of the steps' losses.
     """
@@ -61,7 +71,8 @@ class TrainedShard:
 
 def planned_steps(training: Training, images: int) -> int:
     """Return the number of optimizer steps for a party with this many images."""
-    return min(training.max_steps, training.epochs * max(1, math.ceil(images / training.batch)))
+    trained_on = images - held_out.count(training, images)
+    return min(training.max_steps, training.epochs * max(1, math.ceil(trained_on / training.batch)))
 
 
 def rate_factor(step: int, steps: int, warmup: int) -> float:
@@ -76,7 +87,7 @@ class Trainer:
 
     Args:
         recipe: what to train.
-        images_NCHW: the party's images, float32 in [-1, 1].
+        images_NCHW: the party's images, float32 in [-1, 1]; only its length and its rows are asked for.
         seed: the run's only randomness.
         label_N: int64, the label of each image, where the recipe has conditions.
         plan: how to execute it; anything but the default rounds otherwise.
@@ -90,8 +101,10 @@ class Trainer:
         optimizer: AdamW over the model's parameters.
         generator: where batches, times and noise come from.
         step: steps done.
-        steps: steps in all.
+        steps: steps in all, unless the held-out images end the training before.
         losses: the loss of every step done.
+        held_out: the held-out images, where there are any.
+        parts: in how many parts a batch goes through the network.
     """
 
     def __init__(
@@ -104,9 +117,10 @@ class Trainer:
         plan: ExecutionPlan = DEFAULT,
     ) -> None:
         self.recipe = recipe
+        self.seed = seed
         self.plan = plan
         self.images_NCHW = images_NCHW
-        self.label_N = _checked_labels(recipe, len(images_NCHW), label_N)
+        self.label_N = checked_labels(recipe, len(images_NCHW), label_N)
         self.schedule = NoiseSchedule.of(recipe.process)
         self.model = network.build_seeded(recipe, seed).train()
         plan.place(self.model)
@@ -122,48 +136,78 @@ class Trainer:
         self.step = 0
         self.steps = planned_steps(budget, len(images_NCHW))
         self.losses: list[float] = []
+        self.held_out: held_out.HeldOut | None = None
+        self._rows_N: torch.Tensor | None = None  # None: all rows, and no table of them
+        if held_out.count(budget, len(images_NCHW)):
+            self._rows_N, rows_M = held_out.split(budget, len(images_NCHW), seed)
+            self.held_out = held_out.HeldOut(recipe, images_NCHW, self.label_N, rows_M, seed=seed, plan=plan)
+        self.parts = Parts(plan.accumulate, budget.batch, plan.device)
+
+    @property
+    def done(self) -> bool:
+        """Whether no step is left to do."""
+        return self.step >= self.steps or (self.held_out is not None and self.held_out.over)
 
     def advance(self) -> TrainingProgress:
-        """Do one optimizer step."""
-        budget = self.recipe.training
+        """Do one optimizer step.
+
+        Raises:
+            MemoryShortError: the device's memory ran out a second time.
+        """
+        budget, backed_off = self.recipe.training, self.parts.backed_off
+        rate = budget.learning_rate * rate_factor(self.step, self.steps, budget.warmup_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = budget.learning_rate * rate_factor(self.step, self.steps, budget.warmup_steps)
-        loss = self._loss()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method unannotated
+            group["lr"] = rate
+        batch = self._batch()
+        loss = self.parts.within_memory(lambda: self._backward(batch))
         torch.nn.utils.clip_grad_norm_(self._parameters, budget.gradient_clip)
         self.optimizer.step()
         self.step += 1
         self._average()
         self.losses.append(loss.item())
-        return TrainingProgress(self.step, self.steps, self.losses[-1])
+        held_out_loss, note = self._look(), ""
+        if self.parts.backed_off and not backed_off:
+            note = f"the device's memory ran out at step {self.step}; going on in {self.parts.accumulate} parts a batch"
+        return TrainingProgress(self.step, self.steps, self.losses[-1], rate, held_out_loss, note)
 
-    def _loss(self) -> torch.Tensor:
+    def _batch(self) -> NoisedBatch:
         size = self.recipe.training.batch
-        rows_B = torch.randint(len(self.images_NCHW), (size,), generator=self.generator)
-        # One time from each of B equal slices of [first, last]: the same law as uniform draws, with less variance.
-        slices_B = (torch.arange(size) + torch.rand(size, generator=self.generator)) / size
-        first, last = self.schedule.first, self.schedule.last
-        t_B = first + (slices_B * (last - first + 1)).long().clamp(max=last - first)
+        if self._rows_N is None:
+            rows_B = torch.randint(len(self.images_NCHW), (size,), generator=self.generator)
+        else:
+            rows_B = self._rows_N[torch.randint(len(self._rows_N), (size,), generator=self.generator)]
+        label_B, drop = None, 0.0
+        if self.label_N is not None and self.recipe.conditions is not None:
+            label_B, drop = self.label_N[rows_B], self.recipe.conditions.drop
         x0_BCHW = self.images_NCHW[rows_B]
-        eps_BCHW = torch.randn(x0_BCHW.shape, generator=self.generator)
-        alpha_B111, sigma_B111 = self.schedule.at(t_B)
-        x_t_BCHW = self.plan.image(alpha_B111 * x0_BCHW + sigma_B111 * eps_BCHW)
-        wanted_BCHW = target(Parametrization(self.recipe.parametrization), x0_BCHW, eps_BCHW, alpha_B111, sigma_B111)
-        label_B = self._labels(rows_B)
-        device = x_t_BCHW.device
-        with self.plan.precision():
-            predicted_BCHW = network.predict(
-                self._forward, x_t_BCHW, t_B.to(device), None if label_B is None else label_B.to(device)
-            )
-        return torch.nn.functional.mse_loss(predicted_BCHW.float(), self.plan.image(wanted_BCHW))
+        return noised(self.recipe, self.schedule, x0_BCHW, self.generator, label_B, drop=drop)
 
-    def _labels(self, rows_B: torch.Tensor) -> torch.Tensor | None:
-        """Return the labels of a batch, some of them hidden; draws nothing where there are no conditions."""
-        if self.label_N is None or self.recipe.conditions is None:
+    def _backward(self, batch: NoisedBatch) -> torch.Tensor:
+        """Leave the batch's gradient at the parameters and return its loss; done again, it gives the same."""
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = batch.parts(self.parts.accumulate)
+        losses = []
+        for part in parts:
+            loss = part.loss(self._forward, self.plan)
+            if len(parts) > 1:
+                loss = loss * (len(part.t_B) / len(batch.t_B))
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method unannotated
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _look(self) -> float | None:
+        """Ask the moving average about the held-out images, where it is time to."""
+        held = self.held_out
+        if held is None or (self.step % self.recipe.training.check_every and self.step < self.steps):
             return None
-        hidden_B = torch.rand(len(rows_B), generator=self.generator) < self.recipe.conditions.drop
-        return self.label_N[rows_B].masked_fill(hidden_B, self.recipe.labels)
+        loss = self.parts.within_memory(lambda: held.loss(self.average, self.parts.accumulate))
+        held.judge(loss, self.ema, self.step)
+        return loss
+
+    @torch.no_grad()
+    def average(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the network says with the moving average for weights; the network itself is left as it is."""
+        return torch.func.functional_call(self.model, self.ema, args, kwargs)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -174,13 +218,18 @@ class Trainer:
     def run(self, on_progress: Callable[[TrainingProgress], None] | None = None) -> TrainedShard:
         """Do all remaining steps, on the plan's threads, and return the shard."""
         with self.plan.running():
-            while self.step < self.steps:
+            while not self.done:
                 progress = self.advance()
                 if on_progress is not None:
                     on_progress(progress)
+        return self.shard()
+
+    def shard(self) -> TrainedShard:
+        """Return the shard of the steps done so far."""
+        chosen = self.held_out.best if self.held_out is not None and self.held_out.best else self.ema
         tail = self.losses[-max(1, len(self.losses) // 10) :]
-        average = {name: tensor.to("cpu", memory_format=torch.contiguous_format) for name, tensor in self.ema.items()}
-        return TrainedShard(state_dict=average, steps=self.step, loss=sum(tail) / len(tail))
+        weights = {name: tensor.to("cpu", memory_format=torch.contiguous_format) for name, tensor in chosen.items()}
+        return TrainedShard(state_dict=weights, steps=self.step, loss=sum(tail) / len(tail))
 
 
 def train(
@@ -203,15 +252,3 @@ def train(
         plan: how to execute it; anything but the default rounds otherwise.
     """
     return Trainer(recipe, images_NCHW, seed, label_N, plan=plan).run(on_progress)
-
-
-def _checked_labels(recipe: Recipe, images: int, label_N: torch.Tensor | None) -> torch.Tensor | None:
-    if recipe.conditions is None:
-        if label_N is not None:
-            raise RecipeError("conditions", "is not there, but labels are given; leave them out or use another recipe")
-        return None
-    if label_N is None or len(label_N) != images:
-        raise RecipeError("conditions", f"asks for the label of each of the {images} images; give them all")
-    if not bool(((label_N >= 0) & (label_N < recipe.labels)).all()):
-        raise RecipeError("conditions.labels", f"has {recipe.labels} labels; an image has another one")
-    return label_N

@@ -1,5 +1,6 @@
 """config.yaml: read strictly, written once by ``join``, edited by people afterwards."""
 
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -8,6 +9,10 @@ import yaml
 from severable_client.errors import ConfigError, HomeError
 
 MAX_THREADS = 256
+MAX_PARTS = 4096
+DAY = 1440  # minutes
+
+_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +27,12 @@ class Config:
         data: the folder of images that shards are trained on; it never leaves this machine.
         threads: CPU threads of a training, 1 to 256; one seed gives the same bytes only for the same number.
         statement_key: URI of a statement key that a token or key service holds; "" for the file keys/statement.pem.
+        device: where a training computes: cpu, cuda or cuda:N; on a GPU one seed does not promise the same bytes.
+        accumulate: parts that a training's batch goes through the network in, 1 to 4096; more parts take less memory.
+        checkpoint_minutes: between two checkpoints of a training, 0.01 to 1440.
+        grid_minutes: between two pictures of a training's samples, 0 to 1440; 0 draws none.
+        tensorboard: whether a training writes event files that TensorBoard reads.
+        mlflow: tracking URI of an MLflow that is told a training's figures; "" for none.
     """
 
     party: str
@@ -31,6 +42,12 @@ class Config:
     data: str
     threads: int = 1
     statement_key: str = ""
+    device: str = "cpu"
+    accumulate: int = 1
+    checkpoint_minutes: float = 10.0
+    grid_minutes: float = 30.0
+    tensorboard: bool = True
+    mlflow: str = ""
 
 
 def read_config(path: Path) -> Config:
@@ -63,21 +80,56 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
         if name not in known:
             raise ConfigError(f"{path}: unknown field {name!r}; known are {', '.join(sorted(known))}")
     texts: dict[str, str] = {}
-    for name in sorted(known - {"threads", "statement_key"}):
+    for name in ("data", "exchange", "fleet", "legal_name", "party"):
         value = given.get(name)
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{path}: field {name!r} must be text and is {value!r}")
         texts[name] = value
-    threads = given.get("threads", 1)
-    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
-        raise ConfigError(f"{path}: field 'threads' must be a whole number from 1 to {MAX_THREADS} and is {threads!r}")
-    uri = given.get("statement_key", "")
-    if not isinstance(uri, str):
-        raise ConfigError(f"{path}: field 'statement_key' must be text and is {uri!r}")
-    return Config(**texts, threads=threads, statement_key=uri)
+    device = _text(path, given, "device", "cpu")
+    if not _DEVICE.fullmatch(device):
+        raise ConfigError(f"{path}: field 'device' must be cpu, cuda or cuda:N and is {device!r}")
+    return Config(
+        **texts,
+        threads=_whole(path, given, "threads", MAX_THREADS),
+        statement_key=_text(path, given, "statement_key", ""),
+        device=device,
+        accumulate=_whole(path, given, "accumulate", MAX_PARTS),
+        checkpoint_minutes=_minutes(path, given, "checkpoint_minutes", 0.01, 10.0),
+        grid_minutes=_minutes(path, given, "grid_minutes", 0.0, 30.0),
+        tensorboard=_switch(path, given, "tensorboard"),
+        mlflow=_text(path, given, "mlflow", ""),
+    )
+
+
+def _text(path: Path, given: dict[object, object], name: str, default: str) -> str:
+    value = given.get(name, default)
+    if not isinstance(value, str):
+        raise ConfigError(f"{path}: field {name!r} must be text and is {value!r}")
+    return value
+
+
+def _whole(path: Path, given: dict[object, object], name: str, most: int) -> int:
+    value = given.get(name, 1)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ConfigError(f"{path}: field {name!r} must be a whole number from 1 to {most} and is {value!r}")
+    return value
+
+
+def _minutes(path: Path, given: dict[object, object], name: str, least: float, default: float) -> float:
+    value = given.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value <= DAY:
+        raise ConfigError(f"{path}: field {name!r} must be minutes from {least:g} to {DAY} and is {value!r}")
+    return float(value)
+
+
+def _switch(path: Path, given: dict[object, object], name: str) -> bool:
+    value = given.get(name, True)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{path}: field {name!r} must be true or false and is {value!r}")
+    return value
 
 
 def write_config(path: Path, config: Config) -> None:
     """Write the configuration as YAML that people can edit."""
-    head = "# Severable: a data owner's home. Change `data` or `threads` here; the rest came from the coordinator.\n"
+    head = "# Severable: a data owner's home. Change `data` and what follows `fleet` here (docs/owner-training.md).\n"
     path.write_text(head + yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -4,6 +4,7 @@ Several processes share it (the daemon, the Flower executor, the worker, the com
 transaction and a busy database is waited for.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Engine, Float, Integer, MetaData, String, Table, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
-from severable_client.errors import StorageError
+from severable_client.errors import DiskFullError, StorageError
 
 BUSY_TIMEOUT_S = 15.0
 
@@ -63,6 +64,8 @@ def _mapped(path: object) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise DiskFullError(f"{path}: the disk is full; free some space and run it again") from error
         raise StorageError(f"{path}: {error.orig}; check the disk's space and the file's permissions") from error
 
 
@@ -71,6 +74,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     """Give a connection whose changes are kept if the block ends well.
 
     Raises:
+        DiskFullError: no space is left.
         StorageError: SQLite refuses.
     """
     with _mapped(engine.url.database), engine.begin() as connection:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from severable_client.errors import StorageError
+from severable_client.errors import DiskFullError, StorageError
 from severable_client.home import Layout
 from severable_client.removal import Removal
 from severable_trust.digest import Digest
@@ -20,13 +20,14 @@ def storage(what: str) -> Iterator[None]:
     """Turn what the operating system says about the disk into one line.
 
     Raises:
-        StorageError: whatever OSError the block raised.
+        DiskFullError: the block found no space left.
+        StorageError: whatever other OSError the block raised.
     """
     try:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StorageError(f"{what}: the disk is full; free some space and run it again") from error
+            raise DiskFullError(f"{what}: the disk is full; free some space and run it again") from error
         raise StorageError(f"{what}: {error.strerror or error}: {error.filename or ''}".rstrip(": ")) from error
 
 

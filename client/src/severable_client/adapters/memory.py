@@ -58,10 +58,10 @@ class MemoryJobStore:
         """Return the job, or None."""
         return self._jobs.get(job_id)
 
-    def record(self, job_id: str, report: JobReport, at: datetime) -> None:
+    def record(self, job_id: str, report: JobReport, at: datetime, *, since: datetime | None = None) -> None:
         """Write a report."""
         job = self._open(job_id)
-        started = job.started or (at if report.state is JobState.TRAINING else None)
+        started = since or job.started or (at if report.state is JobState.TRAINING else None)
         self._jobs[job_id] = replace(job, report=report, updated=at, started=started)
 
     def attempt(self, job_id: str, at: datetime) -> int:

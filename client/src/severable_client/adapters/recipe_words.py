@@ -22,6 +22,11 @@ def describe_recipe(data: bytes | None) -> str:
     lines.append(
         f"Training: {budget.epochs} passes over your images, at most {budget.max_steps} steps of {budget.batch}."
     )
+    if budget.held_out:
+        lines.append(
+            f"Held out: {budget.held_out:.0%} of your images are never trained on; they are asked every "
+            f"{budget.check_every} steps, and {budget.patience} answers in a row that are no better end the training."
+        )
     lines.append(f"What leaves: the network's weights (levels of widths {widths}), its configuration, a manifest.")
     lines.append(f"The coordinator draws {recipe.bank.images} synthetic images from it to train its router.")
     schedule = f"{recipe.process.schedule} schedule of {recipe.process.steps} steps"

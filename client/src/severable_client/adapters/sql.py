@@ -85,11 +85,13 @@ class SqlJobStore:
             row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
         return None if row is None else _job(row)
 
-    def record(self, job_id: str, report: JobReport, at: datetime) -> None:
+    def record(self, job_id: str, report: JobReport, at: datetime, *, since: datetime | None = None) -> None:
         """Write a report."""
         values = _report_row(report) | {"updated": at.timestamp()}
         if report.state is JobState.TRAINING:
             values["started"] = func.coalesce(jobs.c.started, at.timestamp())
+        if since is not None:
+            values["started"] = since.timestamp()
         self._change(job_id, values)
 
     def attempt(self, job_id: str, at: datetime) -> int:

@@ -1,0 +1,200 @@
+"""A worker process that is killed at random moments, asked to end, or runs out of disk: the shard is the same."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from client.exchange_service import Service, serving
+from client.samples import NONCE, Federation, item, make_home, tiny_recipe
+
+from severable_client.adapters.config import write_config
+from severable_client.adapters.keys import read_signer
+from severable_client.adapters.training_folder import CHECKPOINT
+from severable_client.bootstrap import Home, job_desk, now, open_home
+from severable_client.contracts import receive
+from severable_client.ports import Job, JobRequest, JobState
+from severable_client.training import read_images, read_recipe
+from severable_client.worker import AGAIN_LATER
+from severable_diffusion import network
+from severable_diffusion.training import Trainer
+from severable_trust.digest import Digest
+from severable_trust.statement import sign_statement, statement_id
+
+pytestmark = pytest.mark.integration
+
+PATIENCE_S = 900.0
+LONG = tiny_recipe(max_steps=900, epochs=100_000, held_out=0.2, check_every=50, patience=100)
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.fixture
+def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
+    """A home whose trainings are kept and drawn as often as a configuration allows."""
+    with serving(service, federation) as address:
+        root = make_home(federation, tmp_path, address)
+        config = replace(open_home(root).config, checkpoint_minutes=0.01, grid_minutes=0.01)
+        write_config(root / "config.yaml", config)
+        opened = open_home(root)
+        service.owner = opened.sides.own
+        yield opened
+
+
+def queued(home: Home, federation: Federation, recipe: bytes) -> Job:
+    digest = Digest.of(recipe)
+    contract = federation.contract(owner=home.sides.own, begins=now(), recipes=(digest,))
+    signed = sign_statement(contract, federation.coordinator).countersigned(read_signer(home.layout))
+    receive(item(signed, "active", recipe), home.holdings)
+    request = JobRequest(task="t", nonce=NONCE, contract=str(statement_id(signed)), recipe=str(digest))
+    assert job_desk(home.layout.root)(request).state is JobState.QUEUED
+    (job,) = home.jobs.all()
+    return job
+
+
+def command(home: Home, job: Job) -> list[str]:
+    root = str(home.layout.root)
+    return [sys.executable, "-P", "-m", "severable_client.worker", "--home", root, "--job", job.id]
+
+
+@pytest.fixture(name="started")
+def starting_workers() -> Iterator[Callable[[Home, Job], subprocess.Popen[str]]]:
+    """Starts workers; whichever still runs when the test is over, or has failed, is killed."""
+    workers: list[subprocess.Popen[str]] = []
+
+    def start(home: Home, job: Job) -> subprocess.Popen[str]:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        pipe = subprocess.PIPE
+        workers.append(subprocess.Popen(command(home, job), env=environment, stdout=pipe, stderr=pipe, text=True))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+        for pipe in (worker.stdout, worker.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def until(true: Callable[[], bool], worker: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert worker.poll() is None, worker.communicate()
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def stamp(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def uninterrupted(home: Home, job: Job, recipe: bytes) -> bytes:
+    images_NCHW = read_images(Path(home.config.data), read_recipe(recipe))
+    return network.dump(Trainer(read_recipe(recipe), images_NCHW, job.seed).run().state_dict)
+
+
+def test_a_worker_killed_at_random_moments_ships_the_bytes_of_one_that_was_not(
+    home: Home, federation: Federation, service: Service, started: Callable[[Home, Job], subprocess.Popen[str]]
+) -> None:
+    job = queued(home, federation, LONG)
+    kept = home.layout.jobs / job.id / "training" / CHECKPOINT
+    chance = random.Random(5)  # noqa: S311  # no secret
+    for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+        worker, before = started(home, job), stamp(kept)
+        until(lambda: stamp(kept) != before, worker)  # noqa: B023  # called at once
+        time.sleep(chance.uniform(0.0, 0.4))
+        worker.send_signal(number)
+        said, complained = worker.communicate(timeout=PATIENCE_S)
+        assert worker.returncode == (AGAIN_LATER if number is signal.SIGTERM else -number), (said, complained)
+        if before:
+            assert "goes on after step" in said
+    assert len(complained.splitlines()) == 1
+    assert "asked to end after step" in complained
+
+    worker = started(home, job)
+    said, complained = worker.communicate(timeout=PATIENCE_S)
+    assert (worker.returncode, complained) == (0, "")
+    assert service.held["model.safetensors"] == uninterrupted(home, job, LONG)
+    assert not kept.exists()
+    folder = kept.parent
+    assert list(folder.glob("samples-*.png"))
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 4
+
+
+def small_disk(folder: Path, size: str) -> list[str]:
+    """The command that runs another with a small disk mounted at a folder, seen by it alone."""
+    script = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
+    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]
+
+
+def _can_mount(folder: Path) -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run([*small_disk(folder, "64k"), "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def mountable(tmp_path: Path) -> None:
+    if not _can_mount(tmp_path):
+        pytest.skip("needs unshare and user namespaces")
+
+
+@pytest.mark.usefixtures("mountable")
+@pytest.mark.parametrize("size", ["16k", "160k"], ids=["no room for a checkpoint", "no room for the shard"])
+def test_a_full_disk_ends_the_worker_in_one_line_and_the_job_is_taken_up_later(
+    home: Home, federation: Federation, service: Service, size: str
+) -> None:
+    short = tiny_recipe(max_steps=20)
+    job = queued(home, federation, short)
+    done = subprocess.run(
+        [*small_disk(home.layout.jobs, size), *command(home, job)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == AGAIN_LATER, done
+    assert len(done.stderr.splitlines()) == 1
+    assert "the disk is full; free some space" in done.stderr
+    held = home.jobs.get(job.id)
+    assert held is not None
+    assert not held.report.state.final
+    again = subprocess.run(command(home, job), capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert service.held["model.safetensors"] == uninterrupted(home, job, short)
+
+
+FILL = """
+import sys
+from pathlib import Path
+from client.samples import NOON
+from severable_client.adapters.database import open_database
+from severable_client.adapters.sql import SqlJournal
+from severable_client.errors import DiskFullError
+from severable_client.ports import JournalEntry
+journal = SqlJournal(open_database(Path(sys.argv[1]) / "state.db"))
+try:
+    for number in range(100_000):
+        journal.note(JournalEntry(at=NOON, what="x" * 1000, subject="y", bytes=number))
+except DiskFullError as error:
+    print(error)
+    print(len(journal.all()) == number)
+"""
+
+
+@pytest.mark.usefixtures("mountable")
+def test_a_full_disk_under_the_database_is_told_in_one_line_and_keeps_what_was_written(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*small_disk(tmp_path, "400k"), sys.executable, "-c", FILL, str(tmp_path)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said, kept = done.stdout.splitlines()
+    assert "state.db: the disk is full; free some space" in said, done
+    assert kept == "True"

@@ -10,7 +10,7 @@ from typing import ClassVar
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.errors import StatementError
 from severable_trust.statement import Kind, Record
-from severable_trust.terms import check_id, require_finite, require_unique
+from severable_trust.terms import check_id, require_finite, require_text, require_unique
 
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
 SHARD_FILES = (CONFIG, MANIFEST, WEIGHTS)  # sorted by name
@@ -39,6 +39,44 @@ class GateReport:
             raise StatementError("gate: images and bytes must not be negative")
         if not 0 <= self.memorized_share <= 1:
             raise StatementError(f"gate: memorized_share is {self.memorized_share}, must be from 0 to 1")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ClassCount:
+    """One class of the training images: its name in the recipe, and how many images it has, 1 or more."""
+
+    name: str
+    images: int
+
+    def __post_init__(self) -> None:
+        require_text(self.name, "data: class name")
+        if self.images < 1:
+            raise StatementError(f"data: class {self.name[:80]!r} has {self.images} images, must have at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataDigest:
+    """What a claim says about the training images, without showing one.
+
+    Attributes:
+        images: how many, 1 or more.
+        classes: how many of each class, by the recipe's label names; kept sorted, empty for a recipe without
+            conditions. An owner's own folder names are never in it.
+        root: Merkle root (RFC 6962 section 2.1) over the sorted HMAC-SHA256, under a salt that stays with the party,
+            of each image file's SHA-256 and label.
+    """
+
+    images: int
+    classes: tuple[ClassCount, ...]
+    root: Digest
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(sorted(self.classes)))
+        if self.images < 1:
+            raise StatementError("data: images must be at least 1")
+        require_unique(tuple(entry.name for entry in self.classes), "data: classes")
+        if self.classes and sum(entry.images for entry in self.classes) != self.images:
+            raise StatementError(f"data: the classes' images do not add up to {self.images}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

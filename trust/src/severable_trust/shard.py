@@ -90,6 +90,7 @@ class ShardClaim(Record):
         nonce: 64 hexadecimal digits that the coordinator chose for this task, so that no shard is sent twice.
         files: exactly `model.safetensors`, `config.json` and `manifest.json`; kept sorted by name.
         images: how many images it was trained on, 1 or more.
+        data: digest of exactly those images.
         steps: optimiser steps, 1 or more.
         loss: last training loss.
         gate: what the party's gate measured.
@@ -107,6 +108,7 @@ class ShardClaim(Record):
     nonce: str
     files: tuple[FileDigest, ...]
     images: int
+    data: DataDigest
     steps: int
     loss: float
     gate: GateReport
@@ -122,6 +124,8 @@ class ShardClaim(Record):
             raise StatementError(f"shard: files are not exactly {', '.join(SHARD_FILES)}")
         if self.images < 1 or self.steps < 1:
             raise StatementError("shard: images and steps must be at least 1")
+        if self.data.images != self.images:
+            raise StatementError(f"shard: trained on {self.images} images, but its data are {self.data.images}")
         require_finite(self.loss, "shard: loss")
         require_unique(tuple(name for name, _ in self.software), "shard: software")
 

@@ -21,6 +21,7 @@ class Config:
         fleet: host:port of the coordinator's Flower fleet API (TLS).
         data: the folder of images that shards are trained on; it never leaves this machine.
         threads: CPU threads of a training, 1 to 256; one seed gives the same bytes only for the same number.
+        fit: whether images of another size or colour mode are made to fit a recipe; else they are refused.
         statement_key: URI of a statement key that a token or key service holds; "" for the file keys/statement.pem.
     """
 
@@ -30,6 +31,7 @@ class Config:
     fleet: str
     data: str
     threads: int = 1
+    fit: bool = False
     statement_key: str = ""
 
 
@@ -63,7 +65,7 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
         if name not in known:
             raise ConfigError(f"{path}: unknown field {name!r}; known are {', '.join(sorted(known))}")
     texts: dict[str, str] = {}
-    for name in sorted(known - {"threads", "statement_key"}):
+    for name in sorted(known - {"threads", "fit", "statement_key"}):
         value = given.get(name)
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{path}: field {name!r} must be text and is {value!r}")
@@ -71,13 +73,16 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
     threads = given.get("threads", 1)
     if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
         raise ConfigError(f"{path}: field 'threads' must be a whole number from 1 to {MAX_THREADS} and is {threads!r}")
+    fit = given.get("fit", False)
+    if not isinstance(fit, bool):
+        raise ConfigError(f"{path}: field 'fit' must be true or false and is {fit!r}")
     uri = given.get("statement_key", "")
     if not isinstance(uri, str):
         raise ConfigError(f"{path}: field 'statement_key' must be text and is {uri!r}")
-    return Config(**texts, threads=threads, statement_key=uri)
+    return Config(**texts, threads=threads, fit=fit, statement_key=uri)
 
 
 def write_config(path: Path, config: Config) -> None:
     """Write the configuration as YAML that people can edit."""
-    head = "# Severable: a data owner's home. Change `data` or `threads` here; the rest came from the coordinator.\n"
+    head = "# Severable: a data owner's home. Change data, threads or fit here; the coordinator gave the rest.\n"
     path.write_text(head + yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -59,7 +59,8 @@ class _Look:
         grey = picture.convert("L")
         cells_99 = np.asarray(grey.resize((GRID, GRID), Image.Resampling.BOX))
         content = hashlib.sha256(found.content).digest()
-        self._database.execute("INSERT INTO images VALUES (?, ?, ?)", (self._images, found.record.place, content))
+        place = found.record.place.encode("utf-8", "replace").decode()  # a folder's name may be no text
+        self._database.execute("INSERT INTO images VALUES (?, ?, ?)", (self._images, place, content))
         self._hashes.extend(difference_hash(cells_99))
         self._cells += cells_99.tobytes()
         self._images += 1

@@ -27,7 +27,7 @@ from random import Random
 import atheris
 from recording import RESULTS, ROOT, record
 
-MODULES = ("fuzzing.trust_targets", "fuzzing.client_targets", "fuzzing.coordinator_targets")
+MODULES = ("fuzzing.trust_targets", "fuzzing.client_targets", "fuzzing.image_targets", "fuzzing.coordinator_targets")
 PACKAGES = ("severable_trust", "severable_diffusion", "severable_protos", "severable_client", "severable_coordinator")
 VERSIONS = ("atheris", "hypothesis", "cryptography", "rfc8785", "protobuf", "grpcio")
 KEPT = ROOT / "tests" / "vectors" / "fuzz"

@@ -65,7 +65,8 @@ def test_a_nonce_is_good_for_one_shard(served: Served) -> None:
     world.agree("archive")
     first = world.claim("archive", files)
     assert send(served, "archive", first, files).admitted
-    other = replace(read_unverified(first, ShardClaim), images=65)
+    sent_first = read_unverified(first, ShardClaim)
+    other = replace(sent_first, images=65, data=replace(sent_first.data, images=65))
     again = sign_statement(other, world.owners["archive"].signer)
     error = refused(served.stub("archive").OpenUpload, pb.OpenUploadRequest(claim=again.to_bytes()))
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
@@ -119,7 +120,8 @@ def test_removed_weights_under_a_new_claim_answer_no_open_task(
     world, claim, _ = removed
     old = read_unverified(claim, ShardClaim)
     for images in (65, 66):
-        again = sign_statement(replace(old, images=images), world.owners["archive"].signer)
+        changed = replace(old, images=images, data=replace(old.data, images=images))
+        again = sign_statement(changed, world.owners["archive"].signer)
         error = refused(served.stub("archive").OpenUpload, pb.OpenUploadRequest(claim=again.to_bytes()))
         assert error.code() is grpc.StatusCode.PERMISSION_DENIED
         assert "has ended" in str(error.details())

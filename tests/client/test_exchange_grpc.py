@@ -16,7 +16,7 @@ from severable_client.shipping import Parcel, Patience, ship
 from severable_protos.v1 import exchange_pb2 as wire
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.keys import PemSigner
-from severable_trust.shard import SHARD_FILES, GateReport, ShardClaim
+from severable_trust.shard import SHARD_FILES, DataDigest, GateReport, ShardClaim
 from severable_trust.statement import sign_statement, statement_id
 
 FILES = {name: bytes([place]) * (20_000 * place + 10) for place, name in enumerate(SHARD_FILES)}
@@ -35,6 +35,7 @@ def parcel(signer: PemSigner) -> Parcel:
         nonce=NONCE,
         files=tuple(FileDigest.of(name, data) for name, data in FILES.items()),
         images=16,
+        data=DataDigest(images=16, classes=(), root=Digest.of(b"images")),
         steps=6,
         loss=0.5,
         gate=GateReport(finite=True, images=16, bytes=10, memorized_share=0.0),

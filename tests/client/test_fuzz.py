@@ -1,11 +1,13 @@
 """No bytes make a parser at the owner's side raise anything but its own error."""
 
 import pytest
-from fuzzing.client_targets import TARGETS
+from fuzzing import client_targets, image_targets
 from fuzzing.law import Target
 from fuzzing.properties import check_found, check_law
 
-PARSERS = pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+PARSERS = pytest.mark.parametrize(
+    "target", [*client_targets.TARGETS, *image_targets.TARGETS], ids=lambda target: target.name
+)
 
 # The library warns of what it will refuse one day; the parsers' own checks do not rest on it.
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")

@@ -21,9 +21,10 @@ from severable_client.adapters.training_folder import CHECKPOINT
 from severable_client.bootstrap import Home, job_desk, now, open_home
 from severable_client.contracts import receive
 from severable_client.ports import Job, JobRequest, JobState
-from severable_client.training import read_images, read_recipe
+from severable_client.training import read_recipe
 from severable_client.worker import AGAIN_LATER
 from severable_diffusion import network
+from severable_diffusion.images import read_image_folder
 from severable_diffusion.training import Trainer
 from severable_trust.digest import Digest
 from severable_trust.statement import sign_statement, statement_id
@@ -100,8 +101,9 @@ def stamp(path: Path) -> int:
 
 
 def uninterrupted(home: Home, job: Job, recipe: bytes) -> bytes:
-    images_NCHW = read_images(Path(home.config.data), read_recipe(recipe))
-    return network.dump(Trainer(read_recipe(recipe), images_NCHW, job.seed).run().state_dict)
+    wanted = read_recipe(recipe)
+    images_NCHW = read_image_folder(Path(home.config.data), wanted.image).images_NCHW
+    return network.dump(Trainer(wanted, images_NCHW, job.seed).run().state_dict)
 
 
 def test_a_worker_killed_at_random_moments_ships_the_bytes_of_one_that_was_not(

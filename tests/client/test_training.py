@@ -3,7 +3,6 @@
 import io
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,16 +10,18 @@ import torch
 from client.samples import NONCE, NOON, PARTY, RECIPE, RECIPE_BYTES, TINY, Federation, tiny_recipe, write_images
 
 from severable_client.adapters.memory import MemoryRecipeStore
-from severable_client.errors import DataFolderError, GateError, TrainingError
+from severable_client.errors import GateError, TrainingError
 from severable_client.ports import JobRequest
-from severable_client.training import Finished, Order, read_images, read_recipe, recipe_bytes, train_shard
+from severable_client.training import Finished, Order, read_recipe, recipe_bytes, train_shard
+from severable_client.training_set import TrainingSet
 from severable_diffusion import network
+from severable_diffusion.images import read_image_folder
 from severable_diffusion.training import TrainingProgress
 from severable_trust.canonical import decode, encode
 from severable_trust.contract import Contract, ContractState, Limits
 from severable_trust.digest import Digest
 from severable_trust.roster import Roster
-from severable_trust.shard import ShardClaim
+from severable_trust.shard import DataDigest, ShardClaim
 from severable_trust.statement import open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, admit
@@ -36,11 +37,18 @@ def order_for(federation: Federation, contract: Contract | None = None, recipe: 
 @pytest.fixture(scope="module", name="images_NCHW")
 def sixteen_images(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
     folder = write_images(tmp_path_factory.mktemp("images"))
-    return read_images(folder, read_recipe(RECIPE_BYTES))
+    return read_image_folder(folder, read_recipe(RECIPE_BYTES).image).images_NCHW
 
 
-def trained(order: Order, federation: Federation, images_NCHW: torch.Tensor) -> Finished:
-    return train_shard(order, images_NCHW, federation.owner, lambda _: None, lambda: None)
+def set_of(images_NCHW: torch.Tensor, label_N: torch.Tensor | None = None) -> TrainingSet:
+    data = DataDigest(images=len(images_NCHW), classes=(), root=Digest.of(b"images"))
+    return TrainingSet(images_NCHW=images_NCHW, label_N=label_N, data=data)
+
+
+def trained(
+    order: Order, federation: Federation, images_NCHW: torch.Tensor, label_N: torch.Tensor | None = None
+) -> Finished:
+    return train_shard(order, set_of(images_NCHW, label_N), federation.owner, lambda _: None, lambda: None)
 
 
 def test_a_trained_shard_passes_the_coordinators_verifier(federation: Federation, images_NCHW: torch.Tensor) -> None:
@@ -89,7 +97,7 @@ def test_the_manifest_says_what_was_trained_and_not_by_which_seed(
 
 def test_progress_is_told_after_every_step_and_the_gate_once(federation: Federation, images_NCHW: torch.Tensor) -> None:
     told: list[TrainingProgress | str] = []
-    train_shard(order_for(federation), images_NCHW, federation.owner, told.append, lambda: told.append("gate"))
+    train_shard(order_for(federation), set_of(images_NCHW), federation.owner, told.append, lambda: told.append("gate"))
     assert [entry.step for entry in told[:-1] if isinstance(entry, TrainingProgress)] == [1, 2, 3, 4, 5, 6]
     assert told[-1] == "gate"
 
@@ -98,7 +106,7 @@ def test_too_few_images_are_refused_before_any_work(federation: Federation, imag
     strict = federation.contract(limits=Limits(min_images=17, memorization_ceiling=1.0))
     told: list[TrainingProgress] = []
     with pytest.raises(GateError, match="16 images are fewer than the 17"):
-        train_shard(order_for(federation, strict), images_NCHW, federation.owner, told.append, lambda: None)
+        train_shard(order_for(federation, strict), set_of(images_NCHW), federation.owner, told.append, lambda: None)
     assert told == []
 
 
@@ -117,12 +125,16 @@ def test_weights_that_are_no_numbers_are_refused(federation: Federation, images_
         trained(order_for(federation, contract, wild), federation, images_NCHW * float("nan"))
 
 
-def test_a_folder_of_another_size_or_mode_is_named(tmp_path: Path) -> None:
-    recipe = read_recipe(RECIPE_BYTES)
-    with pytest.raises(DataFolderError, match="12x12"):
-        read_images(write_images(tmp_path / "large", size=12), recipe)
-    with pytest.raises(DataFolderError, match="RGB"):
-        read_images(write_images(tmp_path / "colour", mode="RGB"), recipe)
+def test_a_recipe_with_conditions_is_trained_on_images_and_their_labels(
+    federation: Federation, images_NCHW: torch.Tensor
+) -> None:
+    recipe = encode(TINY | {"conditions": {"labels": ["one", "two"]}})
+    order = order_for(federation, federation.contract(recipes=(Digest.of(recipe),)), recipe)
+    label_N = torch.arange(16) % 2
+    files = trained(order, federation, images_NCHW, label_N).files
+    assert files != trained(order, federation, images_NCHW, 1 - label_N).files
+    with pytest.raises(TrainingError, match="label"):
+        trained(order, federation, images_NCHW)
 
 
 @pytest.mark.parametrize(
@@ -151,3 +163,4 @@ def test_the_claim_is_signed_by_the_party_and_names_the_files(
     assert {file.name: file.digest for file in claim.files} == {
         name: Digest.of(data) for name, data in finished.files.items()
     }
+    assert claim.data == set_of(images_NCHW).data

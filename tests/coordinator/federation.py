@@ -33,7 +33,7 @@ from severable_trust.envelope import Envelope
 from severable_trust.keys import PemSigner
 from severable_trust.note import KeyType, LogSigner
 from severable_trust.removal import ErasureRequest
-from severable_trust.shard import GateReport, ShardClaim
+from severable_trust.shard import DataDigest, GateReport, ShardClaim
 from severable_trust.statement import sign_statement, statement_id
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -222,11 +222,14 @@ class World:
             "nonce": nonce,
             "files": tuple(FileDigest(name=n, size=len(d), digest=Digest.of(d)) for n, d in sorted(files.items())),
             "images": 64,
+            "data": DataDigest(images=64, classes=(), root=Digest.of(f"images of {name}".encode())),
             "steps": 6,
             "loss": 0.5,
             "gate": GateReport(finite=True, images=64, bytes=sum(map(len, files.values())), memorized_share=0.0),
             "software": (("torch", str(torch.__version__)),),
         }
+        if "images" in changes:  # a claim's data are what it was trained on
+            usual["data"] = DataDigest(images=int(str(changes["images"])), classes=(), root=Digest.of(b"images"))
         signer = changes.pop("signer", self.owners[name].signer)
         assert isinstance(signer, PemSigner)
         return sign_statement(ShardClaim(**(usual | changes)), signer)  # type: ignore[arg-type]  # as in terms

@@ -26,7 +26,7 @@ from severable_trust.removal import (
     Retained,
 )
 from severable_trust.roster import PartyStatus, Roster, RosterParty
-from severable_trust.shard import GateReport, ShardClaim
+from severable_trust.shard import ClassCount, DataDigest, GateReport, ShardClaim
 from severable_trust.statement import Predicate, Proven, T, open_statement, sign_statement, statement_id
 from severable_trust.verifier import AdmissionPolicy
 
@@ -120,6 +120,9 @@ def make_claim(contract: Digest, files: Mapping[str, bytes]) -> ShardClaim:
         nonce=NONCE,
         files=tuple(FileDigest.of(name, data) for name, data in files.items()),
         images=100,
+        data=DataDigest(
+            images=100, classes=(ClassCount("nine", 60), ClassCount("one", 40)), root=Digest.of(b"images of alice")
+        ),
         steps=50,
         loss=0.125,
         gate=GateReport(finite=True, images=100, bytes=len(files["model.safetensors"]), memorized_share=0.01),

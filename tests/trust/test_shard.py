@@ -7,7 +7,7 @@ from trust.shard_data import shard_files
 
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.errors import StatementError
-from severable_trust.shard import SHARD_FILES, GateReport, ShardClaim
+from severable_trust.shard import SHARD_FILES, ClassCount, DataDigest, GateReport, ShardClaim
 
 CONTRACT = Digest.of(b"contract")
 
@@ -42,6 +42,7 @@ def test_a_claim_with_a_further_file_is_refused(extra: str) -> None:
         {"nonce": "5A" * 32},
         {"nonce": "5a" * 31},
         {"images": 0},
+        {"images": 101},
         {"steps": 0},
         {"loss": float("nan")},
         {"loss": float("inf")},
@@ -53,6 +54,22 @@ def test_a_claim_with_a_field_out_of_range_is_refused(change: dict[str, Any]) ->
     claim: ShardClaim = make_claim(CONTRACT, shard_files())
     with pytest.raises(StatementError):
         replace(claim, **change)
+
+
+@pytest.mark.parametrize(
+    ("images", "classes"),
+    [(0, ()), (2, (("one", 1),)), (2, (("one", 1), ("one", 1))), (1, (("one", 1), ("two", 0))), (1, ((" ", 1),))],
+)
+def test_a_data_digest_whose_counts_make_no_sense_is_refused(images: int, classes: tuple[tuple[str, int], ...]) -> None:
+    with pytest.raises(StatementError, match="data"):
+        DataDigest(images=images, classes=tuple(ClassCount(*entry) for entry in classes), root=CONTRACT)
+
+
+def test_a_claim_is_about_the_images_it_was_trained_on() -> None:
+    claim = make_claim(CONTRACT, shard_files())
+    assert [entry.name for entry in claim.data.classes] == ["nine", "one"]
+    with pytest.raises(StatementError, match="trained on 99 images, but its data are 100"):
+        replace(claim, images=99)
 
 
 @pytest.mark.parametrize(("images", "size", "share"), [(-1, 0, 0.0), (0, -1, 0.0), (0, 0, -0.1), (0, 0, 1.1)])

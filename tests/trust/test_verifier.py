@@ -223,8 +223,10 @@ def test_the_last_weight_is_looked_at_too(federation: Federation) -> None:
 
 
 def test_too_few_images_are_refused(federation: Federation) -> None:
-    assert submit(federation, claim=claimed(federation, images=10)).claim.value.images == 10
-    refused(federation, 10, "9 images", claim=claimed(federation, images=9))
+    data = replace(federation.claim.value.data, classes=())
+    enough = claimed(federation, images=10, data=replace(data, images=10))
+    assert submit(federation, claim=enough).claim.value.images == 10
+    refused(federation, 10, "9 images", claim=claimed(federation, images=9, data=replace(data, images=9)))
 
 
 def test_a_shard_that_reproduces_too_much_is_refused(federation: Federation) -> None:

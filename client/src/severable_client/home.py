@@ -3,11 +3,12 @@
 ::
 
     config.yaml              what this party is called, where the coordinator is, where the images are
-    keys/                    folder 0700; private (0600): statement.pem, tls.pem, witness.pem, node;
+    keys/                    folder 0700; private (0600): statement.pem, tls.pem, witness.pem, node, data.salt;
                              public: *.pub, tls.csr, tls.crt
     trust/                   ca.pem, trust-root.json, roster.dsse.json, checkpoint.txt, cosigned.txt, alarm-*.txt
     contracts/<hex>.dsse.json, recipes/<hex>.json
     removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
+    images/<space>-<hex>/    a recipe's images, made anew when gone: pixels.bin, labels.bin, classes.json
     jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json
     jobs/<id>/training/      checkpoint.safetensors until the job is over, samples-*.png, event files
     flower/  logs/  state.db  up.lock  up.children
@@ -61,6 +62,11 @@ class Layout:
     def statement_former(self) -> Path:
         """Public statement keys before the present one, PEM blocks, newest first."""
         return self.keys / "statement.former.pub"
+
+    @property
+    def data_salt(self) -> Path:
+        """The secret of the images' digest, 32 bytes, made when it is first needed."""
+        return self.keys / "data.salt"
 
     @property
     def tls_key(self) -> Path:
@@ -141,6 +147,11 @@ class Layout:
     def jobs(self) -> Path:
         """The folder of jobs' folders."""
         return self.root / "jobs"
+
+    @property
+    def images(self) -> Path:
+        """The folder of decoded images, a folder for each recipe's image space; removing it costs time only."""
+        return self.root / "images"
 
     @property
     def flower(self) -> Path:

@@ -5,11 +5,13 @@ that the in-memory and the SQLite implementation both pass. Times are UTC and al
 side sees it is in ``exchange``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from severable_client.catalogue import Picture, Trouble
 from severable_trust.contract import ContractState
 
 
@@ -178,6 +180,22 @@ class JobStore(Protocol):
 
     def all(self) -> tuple[Job, ...]:
         """Return every job, oldest first."""
+        ...
+
+
+class ImageSource(Protocol):
+    """An owner's images, always in one order while the files stay as they are. It never holds more than one of them."""
+
+    def count(self) -> int:
+        """Return how many there are by their names alone; none is opened.
+
+        Raises:
+            DataFolderError: a folder cannot be read.
+        """
+        ...
+
+    def scan(self) -> Iterator[Picture | Trouble]:
+        """Yield every image, not decoded, and a line for everything that is no usable one, where it is met."""
         ...
 
 

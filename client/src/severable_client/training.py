@@ -8,18 +8,18 @@ import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
-from pathlib import Path
 
 import torch
 
-from severable_client.errors import DataFolderError, TrainingError
+from severable_client.errors import TrainingError
 from severable_client.gate import Measured, pass_gate, require_enough_images
 from severable_client.ports import JobRequest, RecipeStore
+from severable_client.training_set import TrainingSet
 from severable_diffusion import network
 from severable_diffusion.bank import draw_bank
-from severable_diffusion.errors import DataError, DiffusionError
+from severable_diffusion.errors import DiffusionError
 from severable_diffusion.execution import ExecutionPlan
-from severable_diffusion.images import read_image_folder
+from severable_diffusion.images import ImageRows
 from severable_diffusion.memorization import memorized_share
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
@@ -29,7 +29,7 @@ from severable_trust.digest import Digest, FileDigest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
 from severable_trust.keys import Signer
-from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, GateReport, ShardClaim
+from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, DataDigest, GateReport, ShardClaim
 from severable_trust.statement import sign_statement
 
 PROBES = 128  # samples that the gate compares with the training images
@@ -96,21 +96,9 @@ def read_recipe(data: bytes) -> Recipe:
         raise TrainingError(f"the recipe cannot be followed: {error}") from error
 
 
-def read_images(folder: Path, recipe: Recipe) -> torch.Tensor:
-    """Return the folder's images, float32 in [-1, 1], shape (N, C, H, W).
-
-    Raises:
-        DataFolderError: the folder or file at fault, and what to do.
-    """
-    try:
-        return read_image_folder(folder, recipe.image).images_NCHW
-    except DataError as error:
-        raise DataFolderError(str(error)) from error
-
-
 def train_shard(
     order: Order,
-    images_NCHW: torch.Tensor,
+    images: TrainingSet,
     signer: Signer,
     on_progress: Callable[[TrainingProgress], None],
     on_gate: Callable[[], None],
@@ -121,7 +109,7 @@ def train_shard(
 
     Args:
         order: what is to be trained.
-        images_NCHW: the party's images, float32 in [-1, 1].
+        images: the party's images.
         signer: the party's statement key.
         on_progress: called after every step; what it raises ends the training.
         on_gate: called once when training is done and measuring begins.
@@ -131,26 +119,26 @@ def train_shard(
         GateError: the shard must not leave.
         TrainingError: the recipe's network cannot be built or read back.
     """
-    require_enough_images(len(images_NCHW), order.contract.limits)
+    require_enough_images(len(images.images_NCHW), order.contract.limits)
     torch.set_num_threads(order.threads)
     try:
-        trained = train(_trainer(order, images_NCHW), on_progress)
+        trained = train(_trainer(order, images), on_progress)
         on_gate()
         files = {
             WEIGHTS: network.dump(trained.state_dict),
             CONFIG: network.config_bytes(order.recipe),
-            MANIFEST: _manifest(order, images=len(images_NCHW), steps=trained.steps),
+            MANIFEST: _manifest(order, images=len(images.images_NCHW), steps=trained.steps),
         }
-        facts = _measure(order, trained, files, images_NCHW)
+        facts = _measure(order, trained, files, images.images_NCHW)
     except DiffusionError as error:
         raise TrainingError(str(error)) from error
     except torch.OutOfMemoryError as error:  # where smaller parts of a batch would not help
         raise TrainingError(f"the memory of {order.device} cannot hold the network and its optimizer") from error
     gate = pass_gate(facts, order.contract.limits)
-    return Finished(files, sign_statement(_claim(order, trained, facts, gate), signer))
+    return Finished(files, sign_statement(_claim(order, trained, facts, gate, images.data), signer))
 
 
-def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateReport) -> ShardClaim:
+def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateReport, data: DataDigest) -> ShardClaim:
     return ShardClaim(
         party=order.party,
         contract=Digest.parse(order.request.contract),
@@ -158,6 +146,7 @@ def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateRepor
         nonce=order.request.nonce,
         files=facts.files,
         images=facts.images,
+        data=data,
         steps=trained.steps,
         loss=trained.loss,
         gate=gate,
@@ -165,11 +154,11 @@ def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateRepor
     )
 
 
-def _trainer(order: Order, images_NCHW: torch.Tensor) -> Trainer:
+def _trainer(order: Order, images: TrainingSet) -> Trainer:
     if order.device != "cpu" and not _has(order.device):
         raise TrainingError(f"config.yaml: field 'device' is {order.device}, and torch finds no such device here")
     plan = ExecutionPlan(device=order.device, accumulate=order.accumulate, threads=order.threads)
-    return Trainer(order.recipe, images_NCHW, order.seed, plan=plan)
+    return Trainer(order.recipe, images.images_NCHW, order.seed, images.label_N, plan=plan)
 
 
 def _has(device: str) -> bool:
@@ -177,7 +166,7 @@ def _has(device: str) -> bool:
     return torch.cuda.is_available() and index < torch.cuda.device_count()
 
 
-def _measure(order: Order, trained: TrainedShard, files: dict[str, bytes], images_NCHW: torch.Tensor) -> Measured:
+def _measure(order: Order, trained: TrainedShard, files: dict[str, bytes], images_NCHW: ImageRows) -> Measured:
     finite = all(bool(torch.isfinite(tensor).all()) for tensor in trained.state_dict.values())
     return Measured(
         finite=finite,
@@ -189,7 +178,7 @@ def _measure(order: Order, trained: TrainedShard, files: dict[str, bytes], image
     )
 
 
-def _memorized(order: Order, weights: bytes, images_NCHW: torch.Tensor) -> float:
+def _memorized(order: Order, weights: bytes, images_NCHW: ImageRows) -> float:
     """Return the share of fresh samples that are nearly a training image, drawn from the bytes that would leave."""
     if len(images_NCHW) < MIN_COMPARED:
         return 1.0  # with a single image there is nothing to tell a copy from

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from severable_client.adapters.figures import EventFile, MlflowFigures
 from severable_client.adapters.files import storage, write_whole
+from severable_client.adapters.prepared_images import look_through, prepare
 from severable_client.adapters.training_folder import TrainingFolder
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.contracts import permit
@@ -27,7 +28,7 @@ from severable_client.errors import AbandonedError, ClientError, DiskFullError, 
 from severable_client.ports import Job, JobReport, JobState, JournalEntry
 from severable_client.shipping import Parcel, Patience, ship
 from severable_client.sitting import Custom, Figures, Sitting
-from severable_client.training import Order, read_images, read_recipe, recipe_bytes, train_shard
+from severable_client.training import Order, read_recipe, recipe_bytes, train_shard
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
 from severable_trust.contract import Contract
 from severable_trust.errors import TrustError
@@ -118,15 +119,18 @@ class Worker:
             accumulate=config.accumulate,
         )
         self._say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
-        images_NCHW = read_images(Path(config.data), recipe)
+        images = prepare(self._home, recipe, self._on_image)
         signer = self._home.signer()
-        finished = train_shard(order, images_NCHW, signer, self._on_step, self._on_gate, train=self._sit)
+        finished = train_shard(order, images, signer, self._on_step, self._on_gate, train=self._sit)
         with storage(f"{self._folder} cannot be made"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name, data in finished.files.items():
             write_whole(self._folder / name, data)
         write_whole(self._folder / CLAIM, finished.claim.to_bytes())  # last: it says that the files are whole
         return self._proven(finished.claim.to_bytes())
+
+    def _on_image(self, done: int, total: int) -> None:
+        self._say(JobState.TRAINING, step=0, steps=0, detail=f"reading the images, {done} of {total}")
 
     def _sit(self, trainer: Trainer, on_progress: Callable[[TrainingProgress], None]) -> TrainedShard:
         config = self._home.config
@@ -217,7 +221,7 @@ class Worker:
 def look(home: Home, recipe_digest: str) -> str:
     """Return one line about how the data folder fits a recipe; raises what the worker would raise."""
     recipe = read_recipe(recipe_bytes(home.recipes, recipe_digest))
-    count = len(read_images(Path(home.config.data), recipe))
+    count = look_through(home, recipe)
     return f"{count} images in {home.config.data} fit recipe {recipe.name!r}"
 
 

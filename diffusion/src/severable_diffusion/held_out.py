@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from severable_diffusion.execution import ExecutionPlan
+    from severable_diffusion.images import ImageRows
     from severable_diffusion.recipe import Recipe, Training
 
 MOST = 4096  # images; more would make a look slow and its verdict no surer
@@ -63,7 +64,7 @@ class HeldOut:
     def __init__(
         self,
         recipe: Recipe,
-        images_NCHW: torch.Tensor,
+        images_NCHW: ImageRows,
         label_N: torch.Tensor | None,
         rows_M: torch.Tensor,
         *,

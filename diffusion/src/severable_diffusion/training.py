@@ -28,6 +28,7 @@ from severable_diffusion.schedule import NoiseSchedule
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from severable_diffusion.images import ImageRows
     from severable_diffusion.recipe import Recipe, Training
 
 EMA_WARM_UP = 10
@@ -87,7 +88,7 @@ class Trainer:
 
     Args:
         recipe: what to train.
-        images_NCHW: the party's images, float32 in [-1, 1]; only its length and its rows are asked for.
+        images_NCHW: the party's images, float32 in [-1, 1]; a tensor, or rows of a file.
         seed: the run's only randomness.
         label_N: int64, the label of each image, where the recipe has conditions.
         plan: how to execute it; anything but the default rounds otherwise.
@@ -110,7 +111,7 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        images_NCHW: torch.Tensor,
+        images_NCHW: ImageRows,
         seed: int,
         label_N: torch.Tensor | None = None,
         *,

@@ -84,6 +84,8 @@ def shard_report(proven: Proven[ShardClaim]) -> dict[str, Any]:
         "contract": str(claim.contract),
         "recipe": str(claim.recipe),
         "images": claim.images,
+        "images_of_each_class": {entry.name: entry.images for entry in claim.data.classes},
+        "images_root": str(claim.data.root),
         "steps": claim.steps,
         "gate": to_plain(claim.gate),
         "files": {file.name: str(file.digest) for file in claim.files},

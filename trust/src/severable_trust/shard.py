@@ -10,7 +10,7 @@ from typing import ClassVar
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.errors import StatementError
 from severable_trust.statement import Kind, Record
-from severable_trust.terms import check_id, require_finite, require_unique
+from severable_trust.terms import check_id, require_finite, require_text, require_unique
 
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
 SHARD_FILES = (CONFIG, MANIFEST, WEIGHTS)  # sorted by name
@@ -41,6 +41,44 @@ class GateReport:
             raise StatementError(f"gate: memorized_share is {self.memorized_share}, must be from 0 to 1")
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ClassCount:
+    """One class of the training images: its name in the recipe, and how many images it has, 1 or more."""
+
+    name: str
+    images: int
+
+    def __post_init__(self) -> None:
+        require_text(self.name, "data: class name")
+        if self.images < 1:
+            raise StatementError(f"data: class {self.name[:80]!r} has {self.images} images, must have at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataDigest:
+    """What a claim says about the training images, without showing one.
+
+    Attributes:
+        images: how many, 1 or more.
+        classes: how many of each class, by the recipe's label names; kept sorted, empty for a recipe without
+            conditions. An owner's own folder names are never in it.
+        root: Merkle root (RFC 6962 section 2.1) over the sorted HMAC-SHA256, under a salt that stays with the party,
+            of each image file's SHA-256 and label.
+    """
+
+    images: int
+    classes: tuple[ClassCount, ...]
+    root: Digest
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(sorted(self.classes)))
+        if self.images < 1:
+            raise StatementError("data: images must be at least 1")
+        require_unique(tuple(entry.name for entry in self.classes), "data: classes")
+        if self.classes and sum(entry.images for entry in self.classes) != self.images:
+            raise StatementError(f"data: the classes' images do not add up to {self.images}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardClaim(Record):
     """What a party signs about one shard.
@@ -52,6 +90,7 @@ class ShardClaim(Record):
         nonce: 64 hexadecimal digits that the coordinator chose for this task, so that no shard is sent twice.
         files: exactly `model.safetensors`, `config.json` and `manifest.json`; kept sorted by name.
         images: how many images it was trained on, 1 or more.
+        data: digest of exactly those images.
         steps: optimiser steps, 1 or more.
         loss: last training loss.
         gate: what the party's gate measured.
@@ -69,6 +108,7 @@ class ShardClaim(Record):
     nonce: str
     files: tuple[FileDigest, ...]
     images: int
+    data: DataDigest
     steps: int
     loss: float
     gate: GateReport
@@ -84,6 +124,8 @@ class ShardClaim(Record):
             raise StatementError(f"shard: files are not exactly {', '.join(SHARD_FILES)}")
         if self.images < 1 or self.steps < 1:
             raise StatementError("shard: images and steps must be at least 1")
+        if self.data.images != self.images:
+            raise StatementError(f"shard: trained on {self.images} images, but its data are {self.data.images}")
         require_finite(self.loss, "shard: loss")
         require_unique(tuple(name for name, _ in self.software), "shard: software")
 

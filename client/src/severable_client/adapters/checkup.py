@@ -98,7 +98,8 @@ def _certificate(home: Home) -> str:
 
 
 def _images(home: Home) -> str:
-    return f"{count_images(Path(home.config.data))} in {home.config.data}"
+    count = count_images(Path(home.config.data))
+    return f"{count:,} by their names in {home.config.data}; `severable-client data check` looks at each"
 
 
 def _coordinator(home: Home) -> str:

@@ -26,6 +26,7 @@ class Config:
         fleet: host:port of the coordinator's Flower fleet API (TLS).
         data: the folder of images that shards are trained on; it never leaves this machine.
         threads: CPU threads of a training, 1 to 256; one seed gives the same bytes only for the same number.
+        fit: whether images of another size or colour mode are made to fit a recipe; else they are refused.
         statement_key: URI of a statement key that a token or key service holds; "" for the file keys/statement.pem.
         device: where a training computes: cpu, cuda or cuda:N; on a GPU one seed does not promise the same bytes.
         accumulate: parts that a training's batch goes through the network in, 1 to 4096; more parts take less memory.
@@ -41,6 +42,7 @@ class Config:
     fleet: str
     data: str
     threads: int = 1
+    fit: bool = False
     statement_key: str = ""
     device: str = "cpu"
     accumulate: int = 1
@@ -91,12 +93,13 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
     return Config(
         **texts,
         threads=_whole(path, given, "threads", MAX_THREADS),
+        fit=_switch(path, given, "fit", default=False),
         statement_key=_text(path, given, "statement_key", ""),
         device=device,
         accumulate=_whole(path, given, "accumulate", MAX_PARTS),
         checkpoint_minutes=_minutes(path, given, "checkpoint_minutes", 0.01, 10.0),
         grid_minutes=_minutes(path, given, "grid_minutes", 0.0, 30.0),
-        tensorboard=_switch(path, given, "tensorboard"),
+        tensorboard=_switch(path, given, "tensorboard", default=True),
         mlflow=_text(path, given, "mlflow", ""),
     )
 
@@ -122,8 +125,8 @@ def _minutes(path: Path, given: dict[object, object], name: str, least: float, d
     return float(value)
 
 
-def _switch(path: Path, given: dict[object, object], name: str) -> bool:
-    value = given.get(name, True)
+def _switch(path: Path, given: dict[object, object], name: str, *, default: bool) -> bool:
+    value = given.get(name, default)
     if not isinstance(value, bool):
         raise ConfigError(f"{path}: field {name!r} must be true or false and is {value!r}")
     return value

@@ -185,7 +185,7 @@ def loose_permissions(layout: Layout) -> tuple[Path, ...]:
     A statement key may be held elsewhere: its file is only looked at where it is there.
     """
     private = [layout.keys, layout.tls_key, layout.witness_key, layout.node_key]
-    private += [path for path in (layout.statement_key, layout.statement_pin) if path.exists()]
+    private += [path for path in (layout.statement_key, layout.statement_pin, layout.data_salt) if path.exists()]
     return tuple(path for path in private if not path.exists() or stat.S_IMODE(path.stat().st_mode) & 0o077)
 
 

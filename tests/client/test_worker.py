@@ -82,6 +82,7 @@ def test_only_the_three_files_and_the_claim_are_kept_and_nothing_else_was_sent(
     job = queued(home, federation)
     work(home, job)
     kept = {path.name: path.read_bytes() for path in (home.layout.jobs / job.id).iterdir()}
+    assert {kept.pop(name)[:1] for name in ("gate.json", "gate.html")} == {b"{", b"<"}  # the owner's own
     assert kept == service.held | {"claim.dsse.json": service.claims[-1]}
 
 

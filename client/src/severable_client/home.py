@@ -8,7 +8,8 @@
     trust/                   ca.pem, trust-root.json, roster.dsse.json, checkpoint.txt, cosigned.txt, alarm-*.txt
     contracts/<hex>.dsse.json, recipes/<hex>.json
     removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
-    jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json
+    jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json: what leaves, or left;
+                             gate.json, gate.html, decision-*.json: the owner's own
     flower/  logs/  state.db  up.lock  up.children
 """
 

@@ -6,20 +6,19 @@ Shapes: N images, C channels, H height, W width.
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from severable_client.errors import DataFolderError, TrainingError
-from severable_client.gate import Measured, pass_gate, require_enough_images
+from severable_client.gate import Measured, check_images, examine, pass_gate, require_all
+from severable_client.inspection import Evidence, Inspected, probe
 from severable_client.ports import JobRequest, RecipeStore
 from severable_diffusion import network
-from severable_diffusion.bank import draw_bank
 from severable_diffusion.errors import DataError, DiffusionError
 from severable_diffusion.images import read_image_folder
-from severable_diffusion.memorization import memorized_share
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
 from severable_trust.canonical import decode, encode
@@ -31,10 +30,8 @@ from severable_trust.keys import Signer
 from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, GateReport, ShardClaim
 from severable_trust.statement import sign_statement
 
-PROBES = 128  # samples that the gate compares with the training images
 MANIFEST_FORMAT = "severable-shard-manifest/v1"
 FLOAT_BYTES = 4
-MIN_COMPARED = 2  # images
 SOFTWARE = ("severable-client", "severable-diffusion", "torch", "diffusers", "safetensors")
 
 
@@ -109,6 +106,8 @@ def train_shard(
     signer: Signer,
     on_progress: Callable[[TrainingProgress], None],
     on_gate: Callable[[], None],
+    *,
+    on_inspected: Callable[[Inspected], None] = lambda _: None,
 ) -> Finished:
     """Return a trained, measured and claimed shard.
 
@@ -118,12 +117,17 @@ def train_shard(
         signer: the party's statement key.
         on_progress: called after every step; what it raises ends the training.
         on_gate: called once when training is done and measuring begins.
+        on_inspected: told what the gate saw, before anything is signed and also when the shard is refused.
 
     Raises:
         GateError: the shard must not leave.
         TrainingError: the recipe's network cannot be built or read back.
     """
-    require_enough_images(len(images_NCHW), order.contract.limits)
+    limits = order.contract.limits
+    enough = check_images(len(images_NCHW), limits)
+    if not enough.holds:  # asked before the work as well
+        on_inspected(Inspected(checks=(enough,)))
+        require_all((enough,))
     torch.set_num_threads(order.threads)
     try:
         trained = _train(order, images_NCHW, on_progress)
@@ -133,10 +137,11 @@ def train_shard(
             CONFIG: network.config_bytes(order.recipe),
             MANIFEST: _manifest(order, images=len(images_NCHW), steps=trained.steps),
         }
-        facts = _measure(order, trained, files, images_NCHW)
+        facts, evidence = _measure(order, trained, files, images_NCHW)
     except DiffusionError as error:
         raise TrainingError(str(error)) from error
-    gate = pass_gate(facts, order.contract.limits)
+    on_inspected(Inspected(checks=examine(facts, limits), facts=facts, evidence=evidence))
+    gate = pass_gate(facts, limits)
     return Finished(files, sign_statement(_claim(order, trained, facts, gate), signer))
 
 
@@ -162,25 +167,21 @@ def _train(order: Order, images_NCHW: torch.Tensor, on_progress: Callable[[Train
     return trainer.run()
 
 
-def _measure(order: Order, trained: TrainedShard, files: dict[str, bytes], images_NCHW: torch.Tensor) -> Measured:
+def _measure(
+    order: Order, trained: TrainedShard, files: dict[str, bytes], images_NCHW: torch.Tensor
+) -> tuple[Measured, Evidence | None]:
     finite = all(bool(torch.isfinite(tensor).all()) for tensor in trained.state_dict.values())
-    return Measured(
+    material = f"gate {order.request.nonce}"
+    evidence = probe(order.recipe, files[WEIGHTS], images_NCHW, seed_material=material) if finite else None
+    facts = Measured(
         finite=finite,
         images=len(images_NCHW),
-        memorized_share=_memorized(order, files[WEIGHTS], images_NCHW) if finite else 1.0,
+        memorized_share=1.0 if evidence is None else evidence.share,
         files=tuple(FileDigest.of(name, data) for name, data in sorted(files.items())),
         tensor_bytes=sum(tensor.numel() for tensor in trained.state_dict.values()) * FLOAT_BYTES,
         config=FileDigest.of(CONFIG, network.config_bytes(order.recipe)),
     )
-
-
-def _memorized(order: Order, weights: bytes, images_NCHW: torch.Tensor) -> float:
-    """Return the share of fresh samples that are nearly a training image, drawn from the bytes that would leave."""
-    if len(images_NCHW) < MIN_COMPARED:
-        return 1.0  # with a single image there is nothing to tell a copy from
-    recipe = replace(order.recipe, bank=replace(order.recipe.bank, images=PROBES))
-    drawn = draw_bank(network.load(recipe, weights), recipe, seed_material=f"gate {order.request.nonce}")
-    return memorized_share(drawn.x_NCHW, images_NCHW)
+    return facts, evidence
 
 
 def _manifest(order: Order, *, images: int, steps: int) -> bytes:

@@ -16,21 +16,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
+from severable_client.adapters.config import Release
 from severable_client.adapters.files import storage, write_whole
+from severable_client.adapters.gate_files import Heading, write_report
+from severable_client.adapters.held_shard import CLAIM, held_claim, prove
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.contracts import permit
-from severable_client.errors import AbandonedError, ClientError, JobStateError, StorageError
+from severable_client.errors import AbandonedError, ClientError, JobStateError
+from severable_client.inspection import Inspected
 from severable_client.ports import Job, JobReport, JobState, JournalEntry
+from severable_client.release import WAITS, Verb, decision_on, withheld
 from severable_client.shipping import Parcel, Patience, ship
 from severable_client.training import Order, read_images, read_recipe, recipe_bytes, train_shard
 from severable_diffusion.training import TrainingProgress
 from severable_trust.contract import Contract
-from severable_trust.errors import TrustError
 from severable_trust.shard import ShardClaim
-from severable_trust.statement import Proven, open_statement
+from severable_trust.statement import Proven
 
 REPORT_EVERY_S = 1.0
-CLAIM = "claim.dsse.json"
 
 
 class Worker:
@@ -63,15 +66,15 @@ class Worker:
         self._steps = 0
 
     def run(self) -> JobReport:
-        """Do what is left of the job and return its final report.
+        """Do what is left of the job and return its report: final, or that it waits for its owner's release.
 
         Raises:
             AbandonedError: the daemon has ended; the job can be taken up again.
             JobStateError: somebody else has ended the job meanwhile.
         """
         try:
-            claim = self._held_claim() or self._train()
-            final = self._ship(claim)
+            claim = held_claim(self._folder, self._home.sides.own) or self._train()
+            final = self._kept_back(claim) or self._ship(claim)
         except (AbandonedError, JobStateError):
             raise
         except ClientError as error:
@@ -108,13 +111,17 @@ class Worker:
         self._say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
         images_NCHW = read_images(Path(config.data), recipe)
         signer = self._home.signer()
-        finished = train_shard(order, images_NCHW, signer, self._on_step, self._on_gate)
+
+        def on_inspected(inspected: Inspected) -> None:
+            self._write_report(recipe.name, inspected)
+
         with storage(f"{self._folder} cannot be made"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        finished = train_shard(order, images_NCHW, signer, self._on_step, self._on_gate, on_inspected=on_inspected)
         for name, data in finished.files.items():
             write_whole(self._folder / name, data)
         write_whole(self._folder / CLAIM, finished.claim.to_bytes())  # last: it says that the files are whole
-        return self._proven(finished.claim.to_bytes())
+        return prove(self._folder, finished.claim.to_bytes(), self._home.sides.own)
 
     def _on_step(self, progress: TrainingProgress) -> None:
         self._steps = progress.steps
@@ -123,22 +130,20 @@ class Worker:
     def _on_gate(self) -> None:
         self._say(JobState.GATING, step=self._steps, steps=self._steps, detail="measuring the shard")
 
-    def _held_claim(self) -> Proven[ShardClaim] | None:
-        """Return the claim of an earlier worker if all that it names is still there."""
-        path = self._folder / CLAIM
-        if not path.is_file():
-            return None
-        with storage(f"{path} cannot be read"):
-            claim = self._proven(path.read_bytes())
-        files = {file.name: self._folder / file.name for file in claim.value.files}
-        whole = all(files[f.name].is_file() and files[f.name].stat().st_size == f.size for f in claim.value.files)
-        return claim if whole else None
+    def _write_report(self, recipe: str, inspected: Inspected) -> None:
+        config = self._home.config
+        manual = config.release is Release.MANUAL
+        heading = Heading(job=self._job, party=config.party, recipe=recipe, manual=manual, at=now())
+        write_report(self._folder, heading, inspected)
 
-    def _proven(self, claim: bytes) -> Proven[ShardClaim]:
-        try:
-            return open_statement(claim, ShardClaim, [self._home.sides.own])
-        except TrustError as error:
-            raise StorageError(f"the claim in {self._folder} does not hold: {error}; remove that folder") from error
+    def _kept_back(self, claim: Proven[ShardClaim]) -> JobReport | None:
+        """Return the report of a shard that does not leave now: its owner has not decided, or withholds it."""
+        decision = decision_on(str(claim.id), self._home.release_desk.decisions.of(self._job.id))
+        steps = claim.value.steps
+        waits = JobReport(state=JobState.WAITING, step=steps, steps=steps, detail=WAITS)
+        if decision is not None:
+            return withheld(waits) if decision.verb is Verb.WITHHELD else None
+        return waits if self._home.config.release is Release.MANUAL else None
 
     def _ship(self, claim: Proven[ShardClaim]) -> JobReport:
         sizes = {file.name: file.size for file in claim.value.files}

@@ -1,6 +1,7 @@
 """config.yaml: read strictly, written once by ``join``, edited by people afterwards."""
 
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 
 import yaml
@@ -8,6 +9,13 @@ import yaml
 from severable_client.errors import ConfigError, HomeError
 
 MAX_THREADS = 256
+
+
+class Release(StrEnum):
+    """Who decides that a shard which passed the gate leaves: the gate alone, or a person each time."""
+
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +29,7 @@ class Config:
         fleet: host:port of the coordinator's Flower fleet API (TLS).
         data: the folder of images that shards are trained on; it never leaves this machine.
         threads: CPU threads of a training, 1 to 256; one seed gives the same bytes only for the same number.
+        release: whether a shard that passed the gate leaves at once, or waits for `severable-client release`.
         statement_key: URI of a statement key that a token or key service holds; "" for the file keys/statement.pem.
     """
 
@@ -30,6 +39,7 @@ class Config:
     fleet: str
     data: str
     threads: int = 1
+    release: Release = Release.AUTOMATIC
     statement_key: str = ""
 
 
@@ -63,7 +73,7 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
         if name not in known:
             raise ConfigError(f"{path}: unknown field {name!r}; known are {', '.join(sorted(known))}")
     texts: dict[str, str] = {}
-    for name in sorted(known - {"threads", "statement_key"}):
+    for name in sorted(known - {"threads", "release", "statement_key"}):
         value = given.get(name)
         if not isinstance(value, str) or not value:
             raise ConfigError(f"{path}: field {name!r} must be text and is {value!r}")
@@ -74,10 +84,21 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
     uri = given.get("statement_key", "")
     if not isinstance(uri, str):
         raise ConfigError(f"{path}: field 'statement_key' must be text and is {uri!r}")
-    return Config(**texts, threads=threads, statement_key=uri)
+    return Config(**texts, threads=threads, release=_release(path, given), statement_key=uri)
+
+
+def _release(path: Path, given: dict[object, object]) -> Release:
+    value = given.get("release", Release.AUTOMATIC)
+    try:
+        return Release(str(value))
+    except ValueError as error:
+        raise ConfigError(f"{path}: field 'release' must be {' or '.join(Release)} and is {value!r}") from error
 
 
 def write_config(path: Path, config: Config) -> None:
     """Write the configuration as YAML that people can edit."""
-    head = "# Severable: a data owner's home. Change `data` or `threads` here; the rest came from the coordinator.\n"
-    path.write_text(head + yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    head = "# Severable: a data owner's home. Change `data`, `threads`, `release` here; the rest came from the coordinator.\n"
+    path.write_text(
+        head + yaml.safe_dump(asdict(config) | {"release": config.release.value}, sort_keys=False, allow_unicode=True),
+        encoding="utf-8",
+    )

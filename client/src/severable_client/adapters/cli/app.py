@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from severable_client.adapters.cli import certificate, contract, doctor, enrolment, key, service
+from severable_client.adapters.cli import certificate, contract, doctor, enrolment, gate, key, service
 from severable_client.errors import ClientError
 
 app = typer.Typer(
@@ -18,6 +18,9 @@ app.command("join", epilog=enrolment.EXAMPLE)(enrolment.join)
 app.add_typer(contract.app, name="contract", help="Review, sign, list and terminate contracts.")
 app.command("up", epilog=service.UP_EXAMPLE)(service.up)
 app.command("status", epilog=service.STATUS_EXAMPLE)(service.status)
+app.command("report", epilog=gate.REPORT_EXAMPLE)(gate.report)
+app.command("release", epilog=gate.RELEASE_EXAMPLE)(gate.release)
+app.command("withhold", epilog=gate.WITHHOLD_EXAMPLE)(gate.withhold)
 app.add_typer(certificate.app, name="certificate", help="Renew the TLS certificate by hand.")
 app.add_typer(key.app, name="key", help="Show or replace the statement key.")
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)

@@ -138,8 +138,8 @@ def _shipment(facts: Measured) -> Iterator[Check]:
     held = files.get(CONFIG)
     yield Check(
         rule=CONFIG,
-        measured="absent" if held is None else str(held.digest),
-        limit=f"the recipe's own, {facts.config.digest}",
+        measured="absent" if held is None else "the recipe's own" if held == facts.config else str(held.digest),
+        limit="the recipe's own, byte for byte",
         problem="" if held == facts.config else f"{CONFIG} is not the recipe's",
     )
     yield _sized(files, MANIFEST, 1, MANIFEST_BYTES, f"1 to {MANIFEST_BYTES} are allowed")

@@ -1,5 +1,6 @@
 """A large shard that nobody trained, claimed and ready to be shipped by the owner's own code."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from coordinator.federation import GROUP, World, terms
@@ -7,7 +8,8 @@ from coordinator.federation import GROUP, World, terms
 from severable_client.home import Layout
 from severable_coordinator.ports import RecipeRecord
 from severable_trust.digest import Digest, FileDigest, measure
-from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, GateReport
+from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, GateReport, ShardClaim
+from severable_trust.statement import read_unverified, sign_statement
 from severable_trust.tensors import TensorSpec
 
 CLAIM = "claim.dsse.json"
@@ -40,16 +42,19 @@ def lay_out(world: World, name: str, folder: Path, weights: Path, tensors: dict[
     (folder / WEIGHTS).symlink_to(weights)
     (folder / CONFIG).write_bytes(CONFIG_BYTES)
     (folder / MANIFEST).write_bytes(MANIFEST_BYTES)
-    claim = world.claim(
+    usual = world.claim(
         name,
-        {},
+        {CONFIG: CONFIG_BYTES, MANIFEST: MANIFEST_BYTES, WEIGHTS: b""},
         nonce=tasks[0].nonce,
         contract=Digest.parse(tasks[0].contract),
         recipe=recipe.digest,
+    )
+    claim = replace(
+        read_unverified(usual, ShardClaim),
         files=tuple(_measured(folder / file) for file in (CONFIG, MANIFEST, WEIGHTS)),
         gate=GateReport(finite=True, images=64, bytes=weights.stat().st_size, memorized_share=0.0),
     )
-    (folder / CLAIM).write_bytes(claim.to_bytes())
+    (folder / CLAIM).write_bytes(sign_statement(claim, owner.signer).to_bytes())
 
 
 def _measured(path: Path) -> FileDigest:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,9 +124,11 @@ def ready(tmp_path: Path) -> Shipment:
 
 @pytest.fixture
 def link(ready: Shipment) -> Iterator[Link]:
-    yield from linked(ready)
+    with linked(ready) as made:
+        yield made
 
 
+@contextmanager
 def linked(ready: Shipment) -> Iterator[Link]:
     served = Served(ready.world, Pace(idle_s=600.0))  # a busy machine is no slow sender
     with Link(int(served.exchange_address.rpartition(":")[2])) as made:
@@ -191,27 +194,24 @@ def coordinator(ready: Shipment, address: str) -> subprocess.Popen[str]:
 
 def test_a_coordinator_that_does_not_read_holds_the_owner_back(tmp_path: Path) -> None:
     ready = shipment(tmp_path, DEEP)
-    for link in linked(ready):
-        stalled_at: list[int] = []
-        read = [0]
+    stood_at = [0, -1]  # bytes the owner has read: now, and when it was last looked
+    with linked(ready) as link:
 
-        def watch(sent: int, _total: int, link: Link = link, read: list[int] = read) -> None:
-            if not read[0]:
+        def watch(sent: int, _total: int) -> None:
+            if not stood_at[0]:
                 link.stall()
-            read[0] = sent
+            stood_at[0] = sent
 
-        def release_when_it_stands_still(link: Link = link, read: list[int] = read) -> None:
-            before = -1
-            while before != read[0] or not read[0]:
-                before = read[0]
+        def flow_when_it_stands_still() -> None:
+            while not stood_at[0] or stood_at[0] != stood_at[1]:
+                stood_at[1] = stood_at[0]
                 time.sleep(QUIET_S)
-            stalled_at.append(read[0])
             link.flow()
 
-        watcher = threading.Thread(target=release_when_it_stands_still)
+        watcher = threading.Thread(target=flow_when_it_stands_still)
         watcher.start()
         verdict, _ = ready.shipped(link.address, watch)
         watcher.join()
-        assert verdict.admitted, verdict.reason
-        assert stalled_at[0] < DEEP // 2  # what the owner has read and nobody has taken is bounded
+    assert verdict.admitted, verdict.reason
+    assert 0 < stood_at[1] < DEEP // 2  # what the owner has read and nobody has taken is bounded
     ready.require_one_whole_admission()

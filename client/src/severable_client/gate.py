@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from severable_client.errors import GateError
 from severable_trust.contract import Limits
 from severable_trust.digest import FileDigest
-from severable_trust.shard import CONFIG, MANIFEST, SHARD_FILES, WEIGHTS, GateReport
+from severable_trust.shard import CONFIG, MANIFEST, SHARD_FILES, WEIGHTS, GateReport, PrivacyReport
 
 HEADER_BYTES = 1 << 20  # a safetensors header is smaller
 MANIFEST_BYTES = 1 << 16
@@ -27,6 +27,7 @@ class Measured:
         files: what would be shipped.
         tensor_bytes: how many bytes the recipe's tensors take.
         config: the configuration's bytes as the recipe has them.
+        privacy: what a differentially private training spent; None for any other.
     """
 
     finite: bool
@@ -35,6 +36,7 @@ class Measured:
     files: tuple[FileDigest, ...]
     tensor_bytes: int
     config: FileDigest
+    privacy: PrivacyReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,9 @@ def examine(facts: Measured, limits: Limits) -> tuple[Check, ...]:
         problem="" if facts.finite else wild,
     )
     # 2. Enough images that the shard speaks for a data set and not for a person. 3. It does not recite them.
-    return (finite, check_images(facts.images, limits), _recited(facts, limits), *_shipment(facts))
+    few, recited = check_images(facts.images, limits), _recited(facts, limits)
+    private = () if facts.privacy is None else (_private(facts.privacy, facts.images),)
+    return (finite, few, recited, *private, *_shipment(facts))
 
 
 def require_all(checks: tuple[Check, ...]) -> None:
@@ -123,6 +127,17 @@ def _recited(facts: Measured, limits: Limits) -> Check:
         measured=f"{facts.memorized_share:.1%} of its samples repeat a training image",
         limit=f"at most {limits.memorization_ceiling:.1%} (contract)",
         problem="" if facts.memorized_share <= limits.memorization_ceiling else recites,  # NaN does not hold
+    )
+
+
+def _private(spent: PrivacyReport, images: int) -> Check:
+    """A delta of one over the number of images or more would allow a whole image to be given away."""
+    weak = f"delta {spent.delta:g} is not below one over the {images} images; use a recipe with a smaller one"
+    return Check(
+        rule="differential privacy",
+        measured=f"epsilon {spent.epsilon:.3f} at delta {spent.delta:g}",
+        limit=f"delta below 1/{images}; noise and clipping as the recipe has them",
+        problem="" if spent.delta * images < 1 else weak,
     )
 
 

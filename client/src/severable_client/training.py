@@ -19,15 +19,16 @@ from severable_client.ports import JobRequest, RecipeStore
 from severable_diffusion import network
 from severable_diffusion.errors import DataError, DiffusionError
 from severable_diffusion.images import read_image_folder
+from severable_diffusion.private_training import trainer_for
 from severable_diffusion.recipe import Recipe
-from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
+from severable_diffusion.training import TrainedShard, TrainingProgress
 from severable_trust.canonical import decode, encode
 from severable_trust.contract import Contract
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
 from severable_trust.keys import Signer
-from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, GateReport, ShardClaim
+from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, GateReport, PrivacyReport, ShardClaim
 from severable_trust.statement import sign_statement
 
 MANIFEST_FORMAT = "severable-shard-manifest/v1"
@@ -157,11 +158,25 @@ def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateRepor
         loss=trained.loss,
         gate=gate,
         software=_software(),
+        privacy=_privacy(trained),
+    )
+
+
+def _privacy(trained: TrainedShard) -> PrivacyReport | None:
+    spent = trained.privacy
+    if spent is None:
+        return None
+    return PrivacyReport(
+        epsilon=spent.epsilon,
+        delta=spent.delta,
+        noise_multiplier=spent.noise_multiplier,
+        sampling_rate=spent.sampling_rate,
+        accountant="rdp",
     )
 
 
 def _train(order: Order, images_NCHW: torch.Tensor, on_progress: Callable[[TrainingProgress], None]) -> TrainedShard:
-    trainer = Trainer(order.recipe, images_NCHW, order.seed)
+    trainer = trainer_for(order.recipe, images_NCHW, order.seed)
     while trainer.step < trainer.steps:  # not trainer.run(): that would pin torch to one thread
         on_progress(trainer.advance())
     return trainer.run()
@@ -180,6 +195,7 @@ def _measure(
         files=tuple(FileDigest.of(name, data) for name, data in sorted(files.items())),
         tensor_bytes=sum(tensor.numel() for tensor in trained.state_dict.values()) * FLOAT_BYTES,
         config=FileDigest.of(CONFIG, network.config_bytes(order.recipe)),
+        privacy=_privacy(trained),
     )
     return facts, evidence
 

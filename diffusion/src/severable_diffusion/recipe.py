@@ -20,6 +20,7 @@ from severable_diffusion.composite_recipe import (  # noqa: TC001  # read at run
     SamplerRecipe,
 )
 from severable_diffusion.errors import RecipeError
+from severable_diffusion.privacy import Privacy  # noqa: TC001  # read at run time, by strict.parse
 
 DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D")
 UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D")
@@ -114,6 +115,8 @@ class Training:
         weight_decay: AdamW weight decay.
         gradient_clip: largest gradient norm.
         ema_decay: decay of the moving average of the weights, which is what leaves the party.
+        privacy: differentially private training (`severable_diffusion.private_training`); None for none. The gradient
+            clip above is not used with it.
     """
 
     epochs: int = strict.whole(1, 1_000_000)
@@ -124,6 +127,7 @@ class Training:
     weight_decay: float = strict.real(0.0, 1.0, 0.0)
     gradient_clip: float = strict.real(1e-3, 1e3, 1.0)
     ema_decay: float = strict.real(0.0, 0.99999, 0.995)
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
         """Check the bounds."""

@@ -24,6 +24,7 @@ from severable_diffusion.schedule import NoiseSchedule
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from severable_diffusion.privacy import Spent
     from severable_diffusion.recipe import Recipe, Training
 
 EMA_WARM_UP = 10
@@ -52,11 +53,13 @@ class TrainedShard:
         state_dict: the moving average of the weights, float32 on the CPU.
         steps: optimizer steps done.
         loss: mean of the last tenth of the steps' losses.
+        privacy: what a private training spent; None for any other.
     """
 
     state_dict: Mapping[str, torch.Tensor]
     steps: int
     loss: float
+    privacy: Spent | None = None
 
 
 def planned_steps(training: Training, images: int) -> int:
@@ -94,6 +97,8 @@ class Trainer:
         losses: the loss of every step done.
     """
 
+    PRIVATE = False  # a recipe that asks for privacy is not trained without, nor the other way round
+
     def __init__(
         self,
         recipe: Recipe,
@@ -103,6 +108,8 @@ class Trainer:
         *,
         plan: ExecutionPlan = DEFAULT,
     ) -> None:
+        if (recipe.training.privacy is not None) is not self.PRIVATE:
+            raise RecipeError("training.privacy", "decides the trainer; use `private_training.trainer_for`")
         self.recipe = recipe
         self.plan = plan
         self.images_NCHW = images_NCHW

@@ -97,8 +97,6 @@ def _release(path: Path, given: dict[object, object]) -> Release:
 
 def write_config(path: Path, config: Config) -> None:
     """Write the configuration as YAML that people can edit."""
-    head = (
-        "# Severable: a data owner's home. `data`, `threads`, `release` are yours; the coordinator gave the rest.\n"
-    )
+    head = "# Severable: a data owner's home. `data`, `threads`, `release` are yours; the coordinator gave the rest.\n"
     plain = asdict(config) | {"release": config.release.value}
     path.write_text(head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -5,7 +5,7 @@ matplotlib); `severable-client report` reads the json.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ def report(heading: Heading, inspected: Inspected) -> dict[str, Any]:
             for check in inspected.checks
         ],
         "memorization": None if inspected.evidence is None else _memorization(inspected.evidence),
+        "privacy": None if facts is None or facts.privacy is None else asdict(facts.privacy),
         "files": [
             {"name": file.name, "bytes": file.size, "digest": str(file.digest)}
             for file in (facts.files if facts else ())

@@ -20,6 +20,7 @@ class Link:
         source: the address that the far end sees; a change holds for connections made from then on.
         sources: every address that was used.
         carried: bytes towards the far end so far.
+        stalled: set once `stall_after` has come true.
     """
 
     def __init__(self, port: int) -> None:
@@ -27,7 +28,8 @@ class Link:
         self.sources: set[str] = set()
         self.carried = 0
         self._target = port
-        self._cut_at: int | None = None
+        self.stalled = threading.Event()
+        self._stall_at: int | None = None
         self._open = threading.Event()
         self._open.set()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -48,9 +50,9 @@ class Link:
         self._listener.close()
         self.cut()
 
-    def cut_after(self, count: int) -> None:
-        """Break every connection, once, when this many more bytes have been carried."""
-        self._cut_at = self.carried + count
+    def stall_after(self, count: int) -> None:
+        """Stall, once, when this many more bytes have been carried."""
+        self._stall_at = self.carried + count
 
     def stall(self) -> None:
         """Carry nothing more towards the far end until `flow`."""
@@ -101,6 +103,7 @@ class Link:
 
     def _count(self, size: int) -> None:
         self.carried += size
-        if self._cut_at is not None and self.carried >= self._cut_at:
-            self._cut_at = None
-            self.cut()
+        if self._stall_at is not None and self.carried >= self._stall_at:
+            self._stall_at = None
+            self.stall()
+            self.stalled.set()

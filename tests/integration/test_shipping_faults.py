@@ -37,6 +37,7 @@ PARTY = "archive"
 SIZE = 6 << 20  # bytes of weights: six chunks
 DEEP = 48 << 20  # bytes: more than any buffer on the way holds
 PATIENT = Patience(tries=10_000, first_s=0.1, longest_s=0.5)
+PATIENCE_S = 600.0
 QUIET_S = 3.0  # without another chunk being read, a stream stands still
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -137,22 +138,43 @@ def linked(ready: Shipment) -> Iterator[Link]:
         server.stop(None).wait(10)
 
 
+def until_some_is_held(ready: Shipment) -> None:
+    """Wait until the coordinator has taken a part of the weights."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not any(f"/{WEIGHTS}/" in name for name in ready.world.coordinator.vault.names(PARTY)):
+        assert time.monotonic() < deadline, "nothing arrived"
+        time.sleep(0.05)
+
+
+@contextmanager
+def broken_half_way(ready: Shipment, link: Link, source: str = "127.0.0.1") -> Iterator[None]:
+    """Break the link's connections once, half-way; the far end sees the next ones come from `source`."""
+    link.stall_after(SIZE // 2)
+
+    def break_it() -> None:
+        if link.stalled.wait(PATIENCE_S):
+            until_some_is_held(ready)
+            link.source = source
+            link.cut()
+            link.flow()
+
+    breaker = threading.Thread(target=break_it)
+    breaker.start()
+    yield
+    breaker.join()
+
+
 def test_a_link_that_is_cut_mid_upload_costs_nothing_but_what_was_under_way(ready: Shipment, link: Link) -> None:
-    link.cut_after(SIZE // 2)
-    verdict, exchange = ready.shipped(link.address)
+    with broken_half_way(ready, link):
+        verdict, exchange = ready.shipped(link.address)
     assert verdict.admitted, verdict.reason
     require_resumed_where_it_stood(exchange)
     ready.require_one_whole_admission()
 
 
 def test_an_owner_whose_address_changes_mid_upload_goes_on_from_the_new_one(ready: Shipment, link: Link) -> None:
-    link.cut_after(SIZE // 2)
-
-    def moved(sent: int, _total: int) -> None:
-        if sent > SIZE // 4:
-            link.source = "127.0.0.2"
-
-    verdict, exchange = ready.shipped(link.address, moved)
+    with broken_half_way(ready, link, source="127.0.0.2"):
+        verdict, exchange = ready.shipped(link.address)
     assert verdict.admitted, verdict.reason
     assert link.sources == {"127.0.0.1", "127.0.0.2"}
     require_resumed_where_it_stood(exchange)
@@ -165,6 +187,7 @@ def test_a_coordinator_that_is_killed_mid_upload_goes_on_after_its_restart(ready
 
     def kill_once(sent: int, total: int) -> None:
         if len(running) == 1 and sent > total // 2:
+            until_some_is_held(ready)
             running[0].send_signal(signal.SIGKILL)
             running[0].wait()
             running.append(coordinator(ready, address))

@@ -125,7 +125,10 @@ class Admission:
             return _ended(upload)
         with self.intakes.of(upload).turn:
             upload = self.uploads.upload(upload.id)  # it may have been finished while this call waited
-            return self._finish(upload) if upload.state == "open" else _ended(upload)
+            if upload.state == "open":
+                return self._finish(upload)
+        self.intakes.forget(upload.id)
+        return _ended(upload)
 
     def _finish(self, upload: UploadRecord) -> Verdict:
         shard_id = Digest(upload.id)

@@ -86,6 +86,7 @@ def shard_report(proven: Proven[ShardClaim]) -> dict[str, Any]:
         "images": claim.images,
         "steps": claim.steps,
         "gate": to_plain(claim.gate),
+        **({} if claim.privacy is None else {"privacy": to_plain(claim.privacy)}),
         "files": {file.name: str(file.digest) for file in claim.files},
     }
 

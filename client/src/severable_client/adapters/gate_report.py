@@ -35,7 +35,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     """Return a report as lines: the verdict, every rule, and what would leave or left."""
     said = [f"gate of job {report['name']}, {report['at']}: {'passed' if report['passed'] else 'REFUSED'}", ""]
     for rule in report["rules"]:
-        said.append(f"  {'ok  ' if rule['holds'] else 'FAIL'}  {rule['rule']}: {rule['measured']}; {rule['limit']}")
+        mark = "ok  " if rule["holds"] else "FAIL"
+        said.append(f"  {mark}  {rule['rule']}: {rule['measured']} (allowed: {rule['limit']})")
         if rule["problem"]:
             said.append(f"        {rule['problem']}")
     if not report["trained"]:

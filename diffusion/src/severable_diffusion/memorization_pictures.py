@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from severable_diffusion.images import to_pil
@@ -73,7 +74,7 @@ def plot_ratios(ratio_N: torch.Tensor) -> bytes:
     panel.text(RATIO + 0.01, top * 0.96, "1/3", ha="left", va="top", fontsize=9, color=INK)
     panel.set(xlim=(0.0, 1.0), ylim=(0.0, top), ylabel="samples")
     panel.set_xlabel("distance to the nearest training image ÷ distance to the second nearest", color=FAINT)
-    panel.yaxis.get_major_locator().set_params(integer=True)
+    panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     panel.spines[["top", "right"]].set_visible(False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})

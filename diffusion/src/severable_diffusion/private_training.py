@@ -20,6 +20,7 @@ import torch
 
 from severable_diffusion import network
 from severable_diffusion.errors import RecipeError
+from severable_diffusion.execution import DEFAULT, ExecutionPlan
 from severable_diffusion.parametrization import Parametrization, target
 from severable_diffusion.privacy import Privacy, Spent
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress, rate_factor
@@ -33,10 +34,21 @@ PURPOSE = 0x5EFE7AB1E  # keeps these draws apart from every other use of the see
 PART = 32  # images whose gradients are held at once
 
 
-def trainer_for(recipe: Recipe, images_NCHW: torch.Tensor, seed: int, label_N: torch.Tensor | None = None) -> Trainer:
-    """Return the trainer that a recipe asks for; arguments and errors as `Trainer` and `PrivateTrainer`."""
-    kind = Trainer if recipe.training.privacy is None else PrivateTrainer
-    return kind(recipe, images_NCHW, seed, label_N)
+def trainer_for(
+    recipe: Recipe,
+    images_NCHW: torch.Tensor,
+    seed: int,
+    label_N: torch.Tensor | None = None,
+    *,
+    plan: ExecutionPlan = DEFAULT,
+) -> Trainer:
+    """Return the trainer that a recipe asks for; arguments and errors as `Trainer` and `PrivateTrainer`.
+
+    A private training computes on the CPU in float32, whatever the plan says.
+    """
+    if recipe.training.privacy is None:
+        return Trainer(recipe, images_NCHW, seed, label_N, plan=plan)
+    return PrivateTrainer(recipe, images_NCHW, seed, label_N)
 
 
 class PrivateTrainer(Trainer):

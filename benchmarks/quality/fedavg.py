@@ -19,8 +19,9 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from quality import distances, shards, work
 from severable_diffusion import network
+from severable_diffusion.budget import EMA_WARM_UP, planned_steps
 from severable_diffusion.environment import seed_from
-from severable_diffusion.training import EMA_WARM_UP, Trainer, planned_steps
+from severable_diffusion.training import Trainer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,8 @@ import torch
 
 from quality import work
 from quality.run import ALONE, OutOfTimeError, Run
-from severable_diffusion.training import Trainer, planned_steps
+from severable_diffusion.budget import planned_steps
+from severable_diffusion.training import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -18,7 +18,7 @@ from quality.features import NETWORKS
 from quality.plan import read_size
 from quality.splits import parts_of
 
-from severable_diffusion.training import planned_steps
+from severable_diffusion.budget import planned_steps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("SEVERABLE_DATA", REPOSITORY.parent / "shared" / "data"))

@@ -70,7 +70,7 @@ def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[P
 def test_every_command_explains_itself_with_an_example(run: Terminal) -> None:
     commands = [["join"], ["up"], ["status"], ["doctor"]]
     commands += [["contract", name] for name in ("list", "review", "sign", "terminate")]
-    commands += [["data", "check"], ["key", "show"], ["key", "rotate"]]
+    commands += [["data", "check"], ["key", "show"], ["key", "rotate"], ["report"], ["release"], ["withhold"]]
     commands += [["certificate", name] for name in ("renew", "request", "install")]
     for command in commands:
         assert run(*command, "--help") == 0

@@ -27,6 +27,7 @@ def test_without_a_file_it_is_no_home(tmp_path: Path) -> None:
         ("party: 7", "'party'"),
         ("threads: 0", "'threads'"),
         ("threads: true", "'threads'"),
+        ("release: later", "'release' must be automatic or manual"),
         ("colour: red", "unknown field 'colour'"),
         ("data: ''", "'data'"),
         ("party: [", "not YAML"),

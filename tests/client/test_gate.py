@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 
 from severable_client.errors import GateError
-from severable_client.gate import HEADER_BYTES, MANIFEST_BYTES, Measured, pass_gate
+from severable_client.gate import HEADER_BYTES, MANIFEST_BYTES, Measured, examine, pass_gate
 from severable_trust.contract import Limits
 from severable_trust.digest import Digest, FileDigest
+from severable_trust.shard import PrivacyReport
 
 CONFIG = FileDigest.of("config.json", b"{}")
 LIMITS = Limits(min_images=10, memorization_ceiling=0.25)
@@ -45,3 +46,20 @@ def test_facts_at_every_limit_pass_and_are_reported() -> None:
 def test_a_fact_beyond_a_limit_is_refused_with_the_reason(changes: dict[str, object], says: str) -> None:
     with pytest.raises(GateError, match=says):
         pass_gate(replace(FACTS, **changes), LIMITS)  # type: ignore[arg-type]  # a dict of unlike fields
+
+
+def test_every_rule_is_looked_at_whatever_the_ones_before_it_say() -> None:
+    bad = replace(FACTS, finite=False, images=1, memorized_share=1.0, files=FILES[:1], tensor_bytes=1)
+    checks = examine(bad, LIMITS)
+    assert [check.rule for check in checks] == [check.rule for check in examine(FACTS, LIMITS)]
+    assert sum(not check.holds for check in checks) == 6
+    assert all(check.holds for check in examine(FACTS, LIMITS))
+
+
+def test_a_private_training_is_reported_and_needs_a_delta_below_one_over_its_images() -> None:
+    spent = PrivacyReport(epsilon=2.0, delta=0.01, noise_multiplier=1.0, sampling_rate=0.1, accountant="rdp")
+    (check,) = (c for c in examine(replace(FACTS, privacy=spent), LIMITS) if c.rule == "differential privacy")
+    assert check.holds
+    assert check.measured == "epsilon 2.000 at delta 0.01"
+    with pytest.raises(GateError, match="not below one over the 10 images"):
+        pass_gate(replace(FACTS, privacy=replace(spent, delta=0.1)), LIMITS)

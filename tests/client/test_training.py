@@ -164,3 +164,16 @@ def test_the_claim_is_signed_by_the_party_and_names_the_files(
         name: Digest.of(data) for name, data in finished.files.items()
     }
     assert claim.data == set_of(images_NCHW).data
+
+
+def test_a_private_recipe_ends_in_a_claim_that_says_what_was_spent(
+    federation: Federation, images_NCHW: torch.Tensor
+) -> None:
+    pytest.importorskip("opacus")
+    body = tiny_recipe(privacy={"noise_multiplier": 2.0, "clipping_norm": 0.1, "delta": 0.01})
+    contract = federation.contract(recipes=(Digest.of(body),))
+    finished = trained(order_for(federation, contract, body), federation, images_NCHW)
+    privacy = open_statement(finished.claim, ShardClaim, [federation.owner.public_key]).value.privacy
+    assert privacy is not None
+    assert (privacy.delta, privacy.noise_multiplier, privacy.sampling_rate) == (0.01, 2.0, 0.5)
+    assert 0.0 < privacy.epsilon < 20.0

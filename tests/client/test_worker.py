@@ -86,6 +86,7 @@ def test_only_the_three_files_and_the_claim_are_kept_and_nothing_else_was_sent(
     kept = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert [path.name for path in folder.iterdir() if path.is_dir()] == ["training"]
     assert {path.stat().st_mode & 0o077 for path in (folder, folder / "training")} == {0}
+    assert {kept.pop(name)[:1] for name in ("gate.json", "gate.html")} == {b"{", b"<"}  # the owner's own
     assert kept == service.held | {"claim.dsse.json": service.claims[-1]}
 
 

@@ -111,3 +111,24 @@ def test_keys_are_private_files_apart_from_the_store(vault: DirectoryVault, tmp_
     vault.write("archive", "a", iter([b"data"]))
     assert (tmp_path / "keys/archive.json").stat().st_mode & 0o777 == 0o600
     assert list((tmp_path / "store").rglob("*.json")) == []
+
+
+def test_a_file_written_block_by_block_is_there_once_the_whole_of_it_is_and_not_before(vault: DirectoryVault) -> None:
+    with vault.writing("archive", "a") as write:
+        write(b"half")
+        assert not vault.holds("archive", "a")
+        write(b" and half")
+    assert vault.holds("archive", "a")
+    assert vault.read("archive", "a") == b"half and half"
+
+
+def test_a_file_whose_writing_ends_in_an_error_is_not_there(vault: DirectoryVault) -> None:
+    def broken() -> None:
+        with vault.writing("archive", "a") as write:
+            write(b"half")
+            raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        broken()
+    assert vault.names("archive") == []
+    assert not vault.holds("archive", "a")

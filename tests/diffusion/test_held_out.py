@@ -5,9 +5,10 @@ import torch
 from diffusion.recipes import tiny, tiny_values
 
 from severable_diffusion import held_out, network
+from severable_diffusion.budget import planned_steps
 from severable_diffusion.errors import RecipeError
 from severable_diffusion.recipe import Recipe
-from severable_diffusion.training import Trainer, planned_steps
+from severable_diffusion.training import Trainer
 
 X_NCHW = torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
 

@@ -6,12 +6,13 @@ from diffusion.recipes import tiny
 
 from severable_diffusion import network
 from severable_diffusion.bank import Bank, draw_bank
+from severable_diffusion.budget import planned_steps, rate_factor
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.parametrization import Parametrization
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.sampler import scheduler_for, set_steps, step
 from severable_diffusion.schedule import NoiseSchedule
-from severable_diffusion.training import Trainer, TrainingProgress, planned_steps, rate_factor, train
+from severable_diffusion.training import Trainer, TrainingProgress, train
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(recipe: Recipe, images_NCHW: torch.Tensor) -> None:

@@ -7,7 +7,7 @@ from trust.shard_data import shard_files
 
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.errors import StatementError
-from severable_trust.shard import SHARD_FILES, ClassCount, DataDigest, GateReport, ShardClaim
+from severable_trust.shard import SHARD_FILES, ClassCount, DataDigest, GateReport, PrivacyReport, ShardClaim
 
 CONTRACT = Digest.of(b"contract")
 
@@ -76,3 +76,26 @@ def test_a_claim_is_about_the_images_it_was_trained_on() -> None:
 def test_a_gate_report_out_of_range_is_refused(images: int, size: int, share: float) -> None:
     with pytest.raises(StatementError):
         GateReport(finite=True, images=images, bytes=size, memorized_share=share)
+
+
+SPENT = PrivacyReport(epsilon=2.5, delta=1e-5, noise_multiplier=1.0, sampling_rate=0.01, accountant="rdp")
+
+
+def test_a_claim_of_a_private_training_says_what_it_spent_and_any_other_does_not_mention_it() -> None:
+    claim = make_claim(CONTRACT, shard_files())
+    assert "privacy" not in claim.to_predicate()
+    private = replace(claim, privacy=SPENT)
+    assert private.to_predicate()["privacy"]["epsilon"] == 2.5
+    assert ShardClaim.from_predicate(private.to_predicate()) == private
+    with pytest.raises(StatementError, match="null, leave it out"):
+        ShardClaim.from_predicate(claim.to_predicate() | {"privacy": None})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epsilon": 0.0}, {"epsilon": float("inf")}, {"delta": 1.0}, {"delta": 0.0}, {"sampling_rate": 1.5},
+     {"noise_multiplier": -1.0}, {"accountant": " "}],
+)  # fmt: skip
+def test_a_privacy_report_out_of_range_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(StatementError, match="privacy"):
+        replace(SPENT, **change)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from severable_client.adapters.config import Config, read_config
 from severable_client.adapters.database import open_database
+from severable_client.adapters.decisions import FolderDecisionStore
 from severable_client.adapters.exchange_grpc import TIMEOUT_S, GrpcExchange
 from severable_client.adapters.files import FolderRecipeStore, FolderRemovalStore, FolderViewStore, storage
 from severable_client.adapters.keys import read_former, read_public
@@ -21,6 +22,7 @@ from severable_client.errors import HomeError
 from severable_client.home import Layout
 from severable_client.jobs import MAX_SEED, JobDesk
 from severable_client.ports import ContractStore, JobReport, JobRequest, JobStore, Journal, RecipeStore
+from severable_client.release import Desk
 from severable_client.removal import RemovalStore
 from severable_client.witness import Witness
 from severable_trust.errors import TrustError
@@ -52,6 +54,12 @@ class Home:
             journal=self.journal,
             clock=now,
         )
+
+    @property
+    def release_desk(self) -> Desk:
+        """What deciding about a shard needs."""
+        decisions = FolderDecisionStore(self.layout.jobs)
+        return Desk(jobs=self.jobs, decisions=decisions, journal=self.journal, clock=now)
 
     @property
     def witness(self) -> Witness:

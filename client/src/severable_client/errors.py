@@ -11,6 +11,7 @@
     ├── DataFolderError                the image folder: what is wrong and in which file
     ├── TrainingError                  a recipe or a network that cannot be trained here
     ├── GateError                      a shard that must not leave this machine
+    ├── ReleaseError                   a decision about a shard that contradicts the one made, or is of the wrong form
     ├── JobStateError                  a step that a job's state does not allow
     ├── AbandonedError                 the daemon that started this process has ended; the job stays as it is
     ├── StorageError                   the disk: not readable or not writable
@@ -59,6 +60,10 @@ class TrainingError(ClientError):
 
 class GateError(ClientError):
     """A measured fact forbids that the shard leaves this machine."""
+
+
+class ReleaseError(ClientError):
+    """A decision about a shard contradicts the one that was made, or its reason is of the wrong form."""
 
 
 class JobStateError(ClientError):

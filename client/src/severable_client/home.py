@@ -9,7 +9,8 @@
     contracts/<hex>.dsse.json, recipes/<hex>.json
     removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
     images/<space>-<hex>/    a recipe's images, made anew when gone: pixels.bin, labels.bin, classes.json
-    jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json
+    jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json: what leaves, or left;
+                             gate.json, gate.html, decision-*.json: the owner's own
     jobs/<id>/training/      checkpoint.safetensors until the job is over, samples-*.png, event files
     flower/  logs/  state.db  up.lock  up.children
 """

@@ -54,6 +54,11 @@ def job_id(request: JobRequest) -> str:
     return Digest.of(encode(content)).hex
 
 
+def short_id(job: str) -> str:
+    """Return the first 12 digits of a job's id, by which people name it."""
+    return job[:12]
+
+
 def ensure_job(request: JobRequest, desk: JobDesk) -> JobReport:
     """Return where the requested job stands, after adding it to the queue if it is new and permitted.
 

@@ -16,21 +16,23 @@ from severable_trust.contract import ContractState
 
 
 class JobState(StrEnum):
-    """Where a job stands; REFUSED, SHIPPED and FAILED are final."""
+    """Where a job stands; REFUSED, SHIPPED, WITHHELD and FAILED are final."""
 
     PENDING = "pending"
     REFUSED = "refused"
     QUEUED = "queued"
     TRAINING = "training"
     GATING = "gating"
+    UNRELEASED = "waiting for release"
     SHIPPING = "shipping"
     SHIPPED = "shipped"
+    WITHHELD = "withheld"
     FAILED = "failed"
 
     @property
     def final(self) -> bool:
         """Whether nothing follows this state."""
-        return self in {JobState.REFUSED, JobState.SHIPPED, JobState.FAILED}
+        return self in {JobState.REFUSED, JobState.SHIPPED, JobState.WITHHELD, JobState.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

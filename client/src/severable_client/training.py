@@ -6,21 +6,21 @@ Shapes: N images, C channels, H height, W width.
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 
 import torch
 
 from severable_client.errors import TrainingError
-from severable_client.gate import Measured, pass_gate, require_enough_images
+from severable_client.gate import Measured, check_images, examine, pass_gate, require_all
+from severable_client.inspection import Evidence, Inspected, probe
 from severable_client.ports import JobRequest, RecipeStore
 from severable_client.training_set import TrainingSet
 from severable_diffusion import network
-from severable_diffusion.bank import draw_bank
 from severable_diffusion.errors import DiffusionError
 from severable_diffusion.execution import ExecutionPlan
 from severable_diffusion.images import ImageRows
-from severable_diffusion.memorization import memorized_share
+from severable_diffusion.private_training import trainer_for
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
 from severable_trust.canonical import decode, encode
@@ -29,13 +29,11 @@ from severable_trust.digest import Digest, FileDigest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
 from severable_trust.keys import Signer
-from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, DataDigest, GateReport, ShardClaim
+from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, DataDigest, GateReport, PrivacyReport, ShardClaim
 from severable_trust.statement import sign_statement
 
-PROBES = 128  # samples that the gate compares with the training images
 MANIFEST_FORMAT = "severable-shard-manifest/v1"
 FLOAT_BYTES = 4
-MIN_COMPARED = 2  # images
 SOFTWARE = ("severable-client", "severable-diffusion", "torch", "diffusers", "safetensors")
 
 
@@ -103,6 +101,7 @@ def train_shard(
     on_progress: Callable[[TrainingProgress], None],
     on_gate: Callable[[], None],
     *,
+    on_inspected: Callable[[Inspected], None] = lambda _: None,
     train: Callable[[Trainer, Callable[[TrainingProgress], None]], TrainedShard] = Trainer.run,
 ) -> Finished:
     """Return a trained, measured and claimed shard.
@@ -113,13 +112,18 @@ def train_shard(
         signer: the party's statement key.
         on_progress: called after every step; what it raises ends the training.
         on_gate: called once when training is done and measuring begins.
+        on_inspected: told what the gate saw, before anything is signed and also when the shard is refused.
         train: does the steps of a fresh trainer; a `Sitting` keeps them.
 
     Raises:
         GateError: the shard must not leave.
         TrainingError: the recipe's network cannot be built or read back.
     """
-    require_enough_images(len(images.images_NCHW), order.contract.limits)
+    limits = order.contract.limits
+    enough = check_images(len(images.images_NCHW), limits)
+    if not enough.holds:  # asked before the work as well
+        on_inspected(Inspected(checks=(enough,)))
+        require_all((enough,))
     torch.set_num_threads(order.threads)
     try:
         trained = train(_trainer(order, images), on_progress)
@@ -129,12 +133,13 @@ def train_shard(
             CONFIG: network.config_bytes(order.recipe),
             MANIFEST: _manifest(order, images=len(images.images_NCHW), steps=trained.steps),
         }
-        facts = _measure(order, trained, files, images.images_NCHW)
+        facts, evidence = _measure(order, trained, files, images.images_NCHW)
     except DiffusionError as error:
         raise TrainingError(str(error)) from error
     except torch.OutOfMemoryError as error:  # where smaller parts of a batch would not help
         raise TrainingError(f"the memory of {order.device} cannot hold the network and its optimizer") from error
-    gate = pass_gate(facts, order.contract.limits)
+    on_inspected(Inspected(checks=examine(facts, limits), facts=facts, evidence=evidence))
+    gate = pass_gate(facts, limits)
     return Finished(files, sign_statement(_claim(order, trained, facts, gate, images.data), signer))
 
 
@@ -151,6 +156,20 @@ def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateRepor
         loss=trained.loss,
         gate=gate,
         software=_software(),
+        privacy=_privacy(trained),
+    )
+
+
+def _privacy(trained: TrainedShard) -> PrivacyReport | None:
+    spent = trained.privacy
+    if spent is None:
+        return None
+    return PrivacyReport(
+        epsilon=spent.epsilon,
+        delta=spent.delta,
+        noise_multiplier=spent.noise_multiplier,
+        sampling_rate=spent.sampling_rate,
+        accountant="rdp",
     )
 
 
@@ -158,7 +177,7 @@ def _trainer(order: Order, images: TrainingSet) -> Trainer:
     if order.device != "cpu" and not _has(order.device):
         raise TrainingError(f"config.yaml: field 'device' is {order.device}, and torch finds no such device here")
     plan = ExecutionPlan(device=order.device, accumulate=order.accumulate, threads=order.threads)
-    return Trainer(order.recipe, images.images_NCHW, order.seed, images.label_N, plan=plan)
+    return trainer_for(order.recipe, images.images_NCHW, order.seed, images.label_N, plan=plan)
 
 
 def _has(device: str) -> bool:
@@ -166,25 +185,22 @@ def _has(device: str) -> bool:
     return torch.cuda.is_available() and index < torch.cuda.device_count()
 
 
-def _measure(order: Order, trained: TrainedShard, files: dict[str, bytes], images_NCHW: ImageRows) -> Measured:
+def _measure(
+    order: Order, trained: TrainedShard, files: dict[str, bytes], images_NCHW: ImageRows
+) -> tuple[Measured, Evidence | None]:
     finite = all(bool(torch.isfinite(tensor).all()) for tensor in trained.state_dict.values())
-    return Measured(
+    material = f"gate {order.request.nonce}"
+    evidence = probe(order.recipe, files[WEIGHTS], images_NCHW, seed_material=material) if finite else None
+    facts = Measured(
         finite=finite,
         images=len(images_NCHW),
-        memorized_share=_memorized(order, files[WEIGHTS], images_NCHW) if finite else 1.0,
+        memorized_share=1.0 if evidence is None else evidence.share,
         files=tuple(FileDigest.of(name, data) for name, data in sorted(files.items())),
         tensor_bytes=sum(tensor.numel() for tensor in trained.state_dict.values()) * FLOAT_BYTES,
         config=FileDigest.of(CONFIG, network.config_bytes(order.recipe)),
+        privacy=_privacy(trained),
     )
-
-
-def _memorized(order: Order, weights: bytes, images_NCHW: ImageRows) -> float:
-    """Return the share of fresh samples that are nearly a training image, drawn from the bytes that would leave."""
-    if len(images_NCHW) < MIN_COMPARED:
-        return 1.0  # with a single image there is nothing to tell a copy from
-    recipe = replace(order.recipe, bank=replace(order.recipe.bank, images=PROBES))
-    drawn = draw_bank(network.load(recipe, weights), recipe, seed_material=f"gate {order.request.nonce}")
-    return memorized_share(drawn.x_NCHW, images_NCHW)
+    return facts, evidence
 
 
 def _manifest(order: Order, *, images: int, steps: int) -> bytes:

@@ -1,11 +1,12 @@
-"""The worker process: takes one job from where it stands to shipped or failed.
+"""The worker process: takes one job from where it stands to shipped or failed, or until its owner has to decide.
 
     python -P -m severable_client.worker --home HOME --job ID
     python -P -m severable_client.worker --home HOME --look RECIPE_DIGEST
 
 The daemon starts it, one at a time; it is the only process that loads torch. It can be killed at any moment: the next
 one goes on from the last checkpoint to the same bytes, or, if a signed claim is there, goes on shipping them. Asked to
-end (SIGTERM) during a training, it writes a checkpoint first. It exits with 75 where the job can be taken up again.
+end (SIGTERM), a training writes a checkpoint and ends, a shard that is measured is measured first, an upload that has
+begun goes on, and none begins. It exits with 75 where the job can be taken up again.
 """
 
 import argparse
@@ -13,31 +14,25 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
-from severable_client.adapters.figures import EventFile, MlflowFigures
-from severable_client.adapters.files import storage, write_whole
-from severable_client.adapters.prepared_images import look_through, prepare
-from severable_client.adapters.training_folder import TrainingFolder
+from severable_client.adapters.config import Release
+from severable_client.adapters.held_shard import held_claim
+from severable_client.adapters.prepared_images import look_through
 from severable_client.bootstrap import Home, now, open_home
-from severable_client.contracts import permit
 from severable_client.ending import asked_to_end, tether_to_parent
-from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError, StorageError
+from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError
+from severable_client.job_reports import EVERY_S, JobReports
+from severable_client.job_training import JobTraining
+from severable_client.jobs import short_id
 from severable_client.ports import Job, JobReport, JobState, JournalEntry
+from severable_client.release import WAITS, Verb, decision_on, withheld
 from severable_client.shipping import Parcel, Patience, ship
-from severable_client.sitting import Custom, Figures, Sitting
-from severable_client.training import Order, read_recipe, recipe_bytes, train_shard
-from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
-from severable_trust.contract import Contract
-from severable_trust.errors import TrustError
+from severable_client.training import read_recipe, recipe_bytes
 from severable_trust.shard import ShardClaim
-from severable_trust.statement import Proven, open_statement
+from severable_trust.statement import Proven
 
-REPORT_EVERY_S = 1.0
-CLAIM = "claim.dsse.json"
-TRAINING = "training"
 AGAIN_LATER = 75  # EX_TEMPFAIL of sysexits.h
 
 
@@ -50,6 +45,7 @@ class Worker:
         tether: raises AbandonedError when this process should go on no longer.
         patience: of the upload.
         report_every_s: least seconds between two reports of one state.
+        ending: whether this process was asked to end.
     """
 
     def __init__(
@@ -58,149 +54,57 @@ class Worker:
         job: Job,
         tether: Callable[[], None],
         patience: Patience,
-        report_every_s: float = REPORT_EVERY_S,
+        report_every_s: float = EVERY_S,
+        *,
+        ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._home = home
         self._job = job
-        self._tether = tether
         self._patience = patience
-        self._report_every_s = report_every_s
+        self._ending = ending
         self._folder = home.layout.jobs / job.id
-        self._training = TrainingFolder(self._folder / TRAINING)
-        self._report = job.report
-        self._reported_s = 0.0
-        self._steps = 0
+        self._reports = JobReports(home, job, tether, report_every_s)
+        self._training = JobTraining(home, job, self._reports, ending)
 
     def run(self) -> JobReport:
-        """Do what is left of the job and return its final report.
+        """Do what is left of the job and return its report: final, or that it waits for its owner's release.
 
         Raises:
-            AbandonedError: the daemon has ended; the job can be taken up again.
+            AbandonedError: the daemon has ended or ends; the job can be taken up again.
             DiskFullError: no space is left; the job can be taken up again.
             JobStateError: somebody else has ended the job meanwhile.
         """
         try:
-            claim = self._held_claim() or self._train()
-            final = self._ship(claim)
+            claim = held_claim(self._folder, self._home.sides.own) or self._training.run()
+            last = self._kept_back(claim) or self._ship(claim)
         except (AbandonedError, DiskFullError, JobStateError):
             raise
         except ClientError as error:
-            final = replace(self._report, state=JobState.FAILED, detail=str(error))
+            last = replace(self._reports.last, state=JobState.FAILED, detail=str(error))
         self._training.forget()  # before the report: a final job is never looked at again
-        self._home.jobs.record(self._job.id, final, now())
-        return final
+        self._reports.end(last)
+        return last
 
-    def _permit(self) -> Contract:
-        asked = self._job.request
-        return permit(asked.contract, self._home.sides, self._home.contracts, now(), recipe=asked.recipe)
-
-    def _say(self, state: JobState, *, step: int, steps: int, detail: str = "") -> None:
-        """Write a report: at once when the state changes, else at most once a second."""
-        moment = time.monotonic()
-        if state is self._report.state and moment - self._reported_s < self._report_every_s:
-            return
-        self._tether()
-        self._permit()  # asked again all along: a contract may end while its shard is being trained
-        self._report = JobReport(state=state, step=step, steps=steps, detail=detail)
-        self._reported_s = moment
-        self._home.jobs.record(self._job.id, self._report, now())
-
-    def _train(self) -> Proven[ShardClaim]:
-        contract, config = self._permit(), self._home.config
-        recipe = read_recipe(recipe_bytes(self._home.recipes, self._job.request.recipe))
-        order = Order(
-            request=self._job.request,
-            party=config.party,
-            contract=contract,
-            recipe=recipe,
-            seed=self._job.seed,
-            threads=config.threads,
-            device=config.device,
-            accumulate=config.accumulate,
-        )
-        self._say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
-        images = prepare(self._home, recipe, self._on_image)
-        signer = self._home.signer()
-        finished = train_shard(order, images, signer, self._on_step, self._on_gate, train=self._sit)
-        with storage(f"{self._folder} cannot be made"):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, data in finished.files.items():
-            write_whole(self._folder / name, data)
-        write_whole(self._folder / CLAIM, finished.claim.to_bytes())  # last: it says that the files are whole
-        return self._proven(finished.claim.to_bytes())
-
-    def _on_image(self, done: int, total: int) -> None:
-        self._say(JobState.TRAINING, step=0, steps=0, detail=f"reading the images, {done} of {total}")
-
-    def _sit(self, trainer: Trainer, on_progress: Callable[[TrainingProgress], None]) -> TrainedShard:
-        config = self._home.config
-        with asked_to_end() as asked:
-            custom = Custom(
-                store=self._training,
-                figures=self._figures(),
-                checkpoint_s=60.0 * config.checkpoint_minutes,
-                grid_s=60.0 * config.grid_minutes,
-                clock=time.monotonic,
-                asked_to_end=asked,
-                on_progress=on_progress,
-                on_resumed=self._on_resumed,
-                say=self._tell,
-            )
-            return Sitting(trainer, custom).run()
-
-    def _figures(self) -> list[Figures]:
-        config, figures = self._home.config, list[Figures]()
-        self._training.make()
-        if config.mlflow:
-            figures.append(MlflowFigures(config.mlflow, self._job.id, self._tell))
-        if config.tensorboard:
-            figures.append(EventFile(self._training.folder))
-        return figures
-
-    def _tell(self, line: str) -> None:
-        sys.stdout.write(f"job {self._job.id[:12]}: {line}\n")  # into the daemon's worker.log
-        sys.stdout.flush()
-
-    def _on_resumed(self, step: int, steps: int, seconds: float) -> None:
-        self._tether()
-        detail = f"going on from the checkpoint after step {step}"
-        self._report = JobReport(state=JobState.TRAINING, step=step, steps=steps, detail=detail)
-        self._reported_s, moment = time.monotonic(), now()
-        self._home.jobs.record(self._job.id, self._report, moment, since=moment - timedelta(seconds=seconds))
-
-    def _on_step(self, progress: TrainingProgress) -> None:
-        self._steps = progress.steps
-        self._say(JobState.TRAINING, step=progress.step, steps=progress.steps, detail=f"loss {progress.loss:.4f}")
-
-    def _on_gate(self) -> None:
-        self._say(JobState.GATING, step=self._steps, steps=self._steps, detail="measuring the shard")
-
-    def _held_claim(self) -> Proven[ShardClaim] | None:
-        """Return the claim of an earlier worker if all that it names is still there."""
-        path = self._folder / CLAIM
-        if not path.is_file():
-            return None
-        with storage(f"{path} cannot be read"):
-            claim = self._proven(path.read_bytes())
-        files = {file.name: self._folder / file.name for file in claim.value.files}
-        whole = all(files[f.name].is_file() and files[f.name].stat().st_size == f.size for f in claim.value.files)
-        return claim if whole else None
-
-    def _proven(self, claim: bytes) -> Proven[ShardClaim]:
-        try:
-            return open_statement(claim, ShardClaim, [self._home.sides.own])
-        except TrustError as error:
-            raise StorageError(f"the claim in {self._folder} does not hold: {error}; remove that folder") from error
+    def _kept_back(self, claim: Proven[ShardClaim]) -> JobReport | None:
+        """Return the report of a shard that does not leave now: its owner has not decided, or withholds it."""
+        decision = decision_on(str(claim.id), self._home.release_desk.decisions.of(self._job.id))
+        steps = claim.value.steps
+        waits = JobReport(state=JobState.UNRELEASED, step=steps, steps=steps, detail=WAITS)
+        if decision is not None:
+            return withheld(waits) if decision.verb is Verb.WITHHELD else None
+        return waits if self._home.config.release is Release.MANUAL else None
 
     def _ship(self, claim: Proven[ShardClaim]) -> JobReport:
+        if self._ending():
+            raise AbandonedError("asked to end before the upload; the job goes on with it at the next `up`")
         sizes = {file.name: file.size for file in claim.value.files}
         parcel = Parcel(claim=claim.envelope.to_bytes(), shard=str(claim.id), sizes=sizes, open=self._open)
         steps = claim.value.steps
-        self._say(JobState.SHIPPING, step=steps, steps=steps, detail="opening the upload")
+        self._reports.say(JobState.SHIPPING, step=steps, steps=steps, detail="opening the upload")
         self._note("shard, upload begun", parcel)
 
         def on_progress(sent: int, total: int) -> None:
-            self._say(JobState.SHIPPING, step=steps, steps=steps, detail=f"{100 * sent // total} % sent")
+            self._reports.say(JobState.SHIPPING, step=steps, steps=steps, detail=f"{100 * sent // total} % sent")
 
         with self._home.exchange() as exchange:
             verdict = ship(parcel, exchange, patience=self._patience, sleep=time.sleep, on_progress=on_progress)
@@ -242,8 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = home.jobs.get(args.job)
         if job is None or job.report.state.final:
             raise JobStateError(f"job {args.job[:12]} is {job.report.state if job else 'unknown'}")
-        final = Worker(home, job, tether, Patience()).run()
-        sys.stdout.write(f"job {job.id[:12]}: {final.state} {final.detail}\n")
+        with asked_to_end() as ending:
+            last = Worker(home, job, tether, Patience(), ending=ending).run()
+        sys.stdout.write(f"job {short_id(job.id)}: {last.state} {last.detail}\n")
     except ClientError as error:
         sys.stderr.write(f"{error}\n")
         return AGAIN_LATER if isinstance(error, AbandonedError | DiskFullError) else 1

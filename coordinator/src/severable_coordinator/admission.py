@@ -5,7 +5,7 @@ Bytes are encrypted as they arrive, in pieces, so that an upload can go on where
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -14,6 +14,7 @@ from severable_coordinator.allowance import require_fitting, require_large_chunk
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, Task
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError, StorageError
+from severable_coordinator.intake import Copied, Held, Intakes
 from severable_coordinator.joined import Joined
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
@@ -41,7 +42,7 @@ from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
-from severable_trust.shard import ShardClaim
+from severable_trust.shard import WEIGHTS, ShardClaim
 from severable_trust.statement import Kind, open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, admit
@@ -60,6 +61,10 @@ class Admission:
     logbook: Logbook
     clock: Clock
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock, compare=False)
+    intakes: Intakes = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "intakes", Intakes(self.vault))
 
     def open(self, party: str, claim_bytes: bytes) -> UploadRecord:
         """Begin an upload, or find it again. RefusedError, SignatureError: nothing unsigned takes up space."""
@@ -85,6 +90,7 @@ class Admission:
     def _give_up_others(self, task: Task) -> None:
         """A task has one open upload: a party that claims another shard for it gives the first one up, and its disk."""
         for other in self.uploads.open_of(task.id):
+            self.intakes.forget(other.id)
             self.vault.unlink(other.party, incoming(other) + "/")
             self.uploads.settle(other.id, "refused", "given up for another shard of the same task")
 
@@ -96,27 +102,40 @@ class Admission:
         """Keep one chunk. RefusedError when it does not follow on what is held, or is more than was claimed."""
         if upload.state != "open":
             raise ConflictError(f"upload {upload.id[:12]} has ended ({upload.state})")
-        file = next((file for file in files_of(upload) if file.name == name), None)
+        intake = self.intakes.of(upload)
+        file = intake.files.get(name)
         if file is None:
             raise RefusedError(f"{name[:80]!r} is not a file of this claim")
         if not data or len(data) > CHUNK_BYTES:
             raise RefusedError(f"{name}: a chunk has 1 to {CHUNK_BYTES} bytes, this one {len(data)}")
-        pieces = self._pieces(upload, name)
-        held = sum(size for _, size in pieces)
-        require_large_chunks(name, len(pieces), held)
-        if offset != held:
-            raise RefusedError(f"{name}: chunk at {offset}, but {held} bytes are held; open the upload again")
-        if held + len(data) > file.size:
-            raise RefusedError(f"{name}: more bytes than the {file.size} that were claimed")
-        self.vault.write(upload.party, f"{incoming(upload)}/{name}/{offset:015d}-{len(data)}", iter([data]))
+        with intake.turn:
+            held = self.intakes.held(intake, upload, name)
+            require_large_chunks(name, held.pieces, held.size)
+            if offset != held.size:
+                raise RefusedError(f"{name}: chunk at {offset}, but {held.size} bytes are held; open the upload again")
+            if held.size + len(data) > file.size:
+                raise RefusedError(f"{name}: more bytes than the {file.size} that were claimed")
+            piece = f"{incoming(upload)}/{name}/{offset:015d}-{len(data)}"
+            self.vault.write(upload.party, piece, iter([data]))
+            intake.held[name] = Held(held.size + len(data), held.pieces + 1, piece)
 
     def finish(self, upload: UploadRecord) -> Verdict:
         """Verify an upload and keep the shard, or refuse it and keep nothing."""
-        shard_id = Digest(upload.id)
         if upload.state != "open":
-            return Verdict(admitted=upload.state == "admitted", shard=shard_id, reason=upload.detail)
+            return _ended(upload)
+        with self.intakes.of(upload).turn:
+            upload = self.uploads.upload(upload.id)  # it may have been finished while this call waited
+            if upload.state == "open":
+                return self._finish(upload)
+        self.intakes.forget(upload.id)
+        return _ended(upload)
+
+    def _finish(self, upload: UploadRecord) -> Verdict:
+        shard_id = Digest(upload.id)
         try:
-            claim = self._verify(upload)
+            # Kept as they are verified: the same bytes pass the verifier and the store's encryption, once.
+            with self.vault.writing(upload.party, shard_file(shard_id, WEIGHTS)) as sink:
+                claim = self._verify(upload, sink)
         except (TrustError, RefusedError, NotFoundError) as error:
             verdict = self._refuse(upload, str(error))
             report = JobReport(state=JobState.FAILED, detail=f"refused by the coordinator: {error}")
@@ -125,6 +144,7 @@ class Admission:
         with self.one_at_a_time:
             status = self.tasks.by_nonce(claim.nonce)
             if status.report.state.final and not self._is_kept(shard_id):
+                self.vault.unlink(upload.party, f"shards/{shard_id.hex}/")
                 return self._refuse(upload, "the task that this shard answers has been answered by another one")
             self._keep(upload, claim)
         return self._still_wanted(upload, claim)
@@ -141,6 +161,7 @@ class Admission:
         return self._refuse(upload, f"its contract became {state} while the shard was being admitted")
 
     def _refuse(self, upload: UploadRecord, reason: str) -> Verdict:
+        self.intakes.forget(upload.id)
         self.vault.unlink(upload.party, incoming(upload) + "/")
         self.uploads.settle(upload.id, "refused", reason)
         return Verdict(admitted=False, shard=Digest(upload.id), reason=reason)
@@ -148,7 +169,7 @@ class Admission:
     def _is_kept(self, shard_id: Digest) -> bool:
         return any(shard.id == shard_id for shard in self.shards.shards())
 
-    def _verify(self, upload: UploadRecord) -> ShardClaim:
+    def _verify(self, upload: UploadRecord, sink: Callable[[bytes], object]) -> ShardClaim:
         task = self.tasks.by_nonce(claim_of(upload).nonce).task
         contract = self.contracts.contract(Digest.parse(task.contract))
         recipe = self.contracts.recipe(Digest.parse(task.recipe))
@@ -168,10 +189,13 @@ class Admission:
         files: dict[str, BinaryIO] = {
             file.name: Joined(partial(self._whole, upload, file.name)) for file in files_of(upload)
         }
+        files[WEIGHTS] = Copied(files[WEIGHTS], sink)
         return admit(upload.claim, files, policy).claim.value
 
     def _keep(self, upload: UploadRecord, claim: ShardClaim) -> None:
         for file in claim.files:
+            if file.name == WEIGHTS:
+                continue  # `_finish` kept them
             name = shard_file(Digest(upload.id), file.name)
             if self.vault.write(upload.party, name, self._whole(upload, file.name)) != file.digest:
                 raise StorageError(f"{name}: the upload changed on the disk after it was verified; send it again")
@@ -188,6 +212,7 @@ class Admission:
                 state=ShardState.LIVE,
             )
         )
+        self.intakes.forget(upload.id)
         self.uploads.settle(upload.id, "admitted", "")
         self.vault.unlink(upload.party, incoming(upload) + "/")
         self.tasks.report(
@@ -217,3 +242,8 @@ class Admission:
             return
         if record.state is not ShardState.LIVE:
             raise RefusedError(f"shard {shard_id} was removed and does not come back; train a new one")
+
+
+def _ended(upload: UploadRecord) -> Verdict:
+    """What an upload that has ended came to."""
+    return Verdict(admitted=upload.state == "admitted", shard=Digest(upload.id), reason=upload.detail)

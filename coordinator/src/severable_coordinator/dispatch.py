@@ -21,14 +21,16 @@ class JobState(StrEnum):
     QUEUED = "queued"
     TRAINING = "training"
     GATING = "gating"
+    UNRELEASED = "waiting for release"  # the owner decides by hand
     SHIPPING = "shipping"
     SHIPPED = "shipped"
+    WITHHELD = "withheld"
     FAILED = "failed"
 
     @property
     def final(self) -> bool:
         """Whether nothing more will come of this job."""
-        return self in {JobState.REFUSED, JobState.SHIPPED, JobState.FAILED}
+        return self in {JobState.REFUSED, JobState.SHIPPED, JobState.WITHHELD, JobState.FAILED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ tests/contracts that every implementation passes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -189,6 +190,12 @@ class Vault(Protocol):
 
     def write(self, party: str, name: str, chunks: Iterator[bytes]) -> Digest:
         """Encrypt and keep a file under a relative name; the digest is that of the plain bytes. StorageError."""
+
+    def writing(self, party: str, name: str) -> AbstractContextManager[Callable[[bytes], object]]:
+        """Write a file block by block; it is there, whole, once the context ends well, and else not at all."""
+
+    def holds(self, party: str, name: str) -> bool:
+        """Whether there is a file of this name."""
 
     def open(self, party: str, name: str) -> BinaryIO:
         """Open a file for reading plain bytes, seekable to the start. NotFoundError, StorageError."""

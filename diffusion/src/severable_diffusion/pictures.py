@@ -67,7 +67,7 @@ def grid(
     for place, picture in enumerate(pictures):
         left = MARGIN + (place % across) * (TILE + MARGIN)
         upper = MARGIN + top + (place // across) * cell_height
-        sheet.paste(_enlarged(picture), (left, upper))
+        sheet.paste(enlarged(picture), (left, upper))
         if labels is not None:
             _caption(pen, labels[place], left, upper + TILE + 2, colour_of[_owner(labels[place])])
     return sheet
@@ -82,13 +82,14 @@ def colours(names: Collection[str]) -> dict[str, str]:
     return {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(sorted(set(names)))}
 
 
-def _enlarged(picture: Image.Image) -> Image.Image:
-    factor = max(1, TILE // max(picture.size))
+def enlarged(picture: Image.Image, side: int = TILE) -> Image.Image:
+    """Return a picture in the middle of a square, a small one by a whole factor and without smoothing."""
+    factor = max(1, side // max(picture.size))
     larger = picture.convert("RGB").resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    if max(larger.size) > TILE:
-        larger.thumbnail((TILE, TILE))
-    tile = Image.new("RGB", (TILE, TILE), PAPER)
-    tile.paste(larger, ((TILE - larger.width) // 2, (TILE - larger.height) // 2))
+    if max(larger.size) > side:
+        larger.thumbnail((side, side))
+    tile = Image.new("RGB", (side, side), PAPER)
+    tile.paste(larger, ((side - larger.width) // 2, (side - larger.height) // 2))
     return tile
 
 

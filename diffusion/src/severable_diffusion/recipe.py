@@ -20,6 +20,7 @@ from severable_diffusion.composite_recipe import (  # noqa: TC001  # read at run
     SamplerRecipe,
 )
 from severable_diffusion.errors import RecipeError
+from severable_diffusion.privacy import Privacy  # noqa: TC001  # read at run time, by strict.parse
 
 DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D")
 UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D")
@@ -118,6 +119,8 @@ class Training:
             leaves the party (`severable_diffusion.held_out`). 0 holds nothing out and trains to the end.
         check_every: steps between two looks at the held-out images.
         patience: looks in a row without a better loss after which training ends.
+        privacy: differentially private training (`severable_diffusion.private_training`); None for none. The gradient
+            clip above is not used with it, and nothing is held out: such looks would spend privacy uncounted.
     """
 
     epochs: int = strict.whole(1, 1_000_000)
@@ -131,10 +134,14 @@ class Training:
     held_out: float = strict.real(0.0, 0.5, 0.0, later=True)
     check_every: int = strict.whole(1, 1_000_000, 100, later=True)
     patience: int = strict.whole(1, 1_000_000, 10, later=True)
+    privacy: Privacy | None = None
 
     def __post_init__(self) -> None:
         """Check the bounds."""
         strict.check(self, "training")
+        if self.privacy is not None and self.held_out > 0.0:
+            why = "looks at held-out images would spend privacy that nobody counts"
+            raise RecipeError("training.held_out", f"must be 0 with training.privacy: {why}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from severable_diffusion.bank import Bank
+from severable_diffusion.budget import EMA_WARM_UP, rate_factor
 from severable_diffusion.calibration import fit_log_temperature
 from severable_diffusion.environment import generator, repeatable, seed_from
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.router import JointRouter
 from severable_diffusion.schedule import NoiseSchedule
-from severable_diffusion.training import EMA_WARM_UP, TrainingProgress, rate_factor
+from severable_diffusion.training import TrainingProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

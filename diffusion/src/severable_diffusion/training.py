@@ -12,14 +12,15 @@ Shapes: N images, B batch, C, H, W.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from severable_diffusion import held_out, network
+from severable_diffusion.budget import EMA_WARM_UP, planned_steps, rate_factor
 from severable_diffusion.environment import generator
+from severable_diffusion.errors import RecipeError
 from severable_diffusion.execution import DEFAULT, ExecutionPlan
 from severable_diffusion.memory import Parts
 from severable_diffusion.noising import NoisedBatch, checked_labels, noised
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from severable_diffusion.images import ImageRows
-    from severable_diffusion.recipe import Recipe, Training
-
-EMA_WARM_UP = 10
+    from severable_diffusion.privacy import Spent
+    from severable_diffusion.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +63,13 @@ class TrainedShard:
         state_dict: the moving average of the weights, the last or the best on held-out images, float32 on the CPU.
         steps: optimizer steps done.
         loss: mean of the last tenth of the steps' losses.
+        privacy: what a private training spent; None for any other.
     """
 
     state_dict: Mapping[str, torch.Tensor]
     steps: int
     loss: float
-
-
-def planned_steps(training: Training, images: int) -> int:
-    """Return the number of optimizer steps for a party with this many images."""
-    trained_on = images - held_out.count(training, images)
-    return min(training.max_steps, training.epochs * max(1, math.ceil(trained_on / training.batch)))
-
-
-def rate_factor(step: int, steps: int, warmup: int) -> float:
-    """Return the learning rate at a step as a share of its peak: linear warm-up, then cosine decay to zero."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    privacy: Spent | None = None
 
 
 class Trainer:
@@ -108,6 +97,8 @@ class Trainer:
         parts: in how many parts a batch goes through the network.
     """
 
+    PRIVATE = False  # a recipe that asks for privacy is not trained without, nor the other way round
+
     def __init__(
         self,
         recipe: Recipe,
@@ -117,6 +108,8 @@ class Trainer:
         *,
         plan: ExecutionPlan = DEFAULT,
     ) -> None:
+        if (recipe.training.privacy is not None) is not self.PRIVATE:
+            raise RecipeError("training.privacy", "decides the trainer; use `private_training.trainer_for`")
         self.recipe = recipe
         self.seed = seed
         self.plan = plan

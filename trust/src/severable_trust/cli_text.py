@@ -88,6 +88,7 @@ def shard_report(proven: Proven[ShardClaim]) -> dict[str, Any]:
         "images_root": str(claim.data.root),
         "steps": claim.steps,
         "gate": to_plain(claim.gate),
+        **({} if claim.privacy is None else {"privacy": to_plain(claim.privacy)}),
         "files": {file.name: str(file.digest) for file in claim.files},
     }
 

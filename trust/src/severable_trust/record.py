@@ -7,7 +7,7 @@
     StrEnum                    its value
     tuple[X, ...]              list of X
     tuple[tuple[str, str], ...]  object of text members, sorted by key
-    X | None                   X or null
+    X | None                   X or null; with None as the field's default, X or no member at all
     dataclass                  object with exactly its fields; a field's metadata {"json": name} renames it
 
 Law: `from_plain(type(v), to_plain(v), where) == v` for every value whose constructor accepts it.
@@ -51,7 +51,9 @@ def to_plain(value: Any) -> Any:
     if is_dataclass(value):
         kind: Any = type(value)
         hints = _hints(kind)
-        return {_key(f): _field_plain(hints[f.name], getattr(value, f.name)) for f in fields(value)}
+        values = {f: getattr(value, f.name) for f in fields(value)}
+        written = {f: one for f, one in values.items() if not (one is None and f.default is None)}
+        return {_key(f): _field_plain(hints[f.name], one) for f, one in written.items()}
     raise ValueError(f"{type(value).__name__} has no place in a statement")
 
 
@@ -70,12 +72,17 @@ def from_plain(cls: type[T], data: object, where: str) -> T:
     known = {_key(f): f.name for f in fields(kind)}
     if not isinstance(data, dict):
         raise StatementError(f"{where}: not an object")
-    for name in known.keys() - data.keys():
+    optional = {_key(f) for f in fields(kind) if f.default is None}
+    for name in known.keys() - data.keys() - optional:
         raise StatementError(f"{where}: field {name!r} is missing")
     for name in data.keys() - known.keys():
         raise StatementError(f"{where}: field {name!r} is unknown")
+    for name in sorted(optional):
+        if name in data and data[name] is None:  # one value has one form
+            raise StatementError(f"{where}: field {name!r} is null, leave it out")
     hints = _hints(kind)
-    values = {known[name]: _read(hints[known[name]], data[name], f"{where}.{name}") for name in known}
+    present = known.keys() & data.keys()
+    values = {known[name]: _read(hints[known[name]], data[name], f"{where}.{name}") for name in present}
     try:
         return cls(**values)
     except MalformedError as error:

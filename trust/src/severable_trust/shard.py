@@ -80,6 +80,35 @@ class DataDigest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyReport:
+    """What a differentially private training spent, as the party's accountant says: one image more or less.
+
+    Attributes:
+        epsilon: above 0.
+        delta: above 0, below 1.
+        noise_multiplier: standard deviation of the noise as a multiple of the clipping norm, above 0.
+        sampling_rate: the chance of each image to be in a batch, above 0, at most 1.
+        accountant: how epsilon was computed, such as `rdp`.
+    """
+
+    epsilon: float
+    delta: float
+    noise_multiplier: float
+    sampling_rate: float
+    accountant: str
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "delta", "noise_multiplier", "sampling_rate"):
+            value: float = getattr(self, name)
+            require_finite(value, f"privacy: {name}")
+            if value <= 0:
+                raise StatementError(f"privacy: {name} is {value}, must be above 0")
+        if self.delta >= 1 or self.sampling_rate > 1:
+            raise StatementError("privacy: delta must be below 1 and sampling_rate at most 1")
+        require_text(self.accountant, "privacy: accountant")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardClaim(Record):
     """What a party signs about one shard.
 
@@ -95,6 +124,7 @@ class ShardClaim(Record):
         loss: last training loss.
         gate: what the party's gate measured.
         software: names and versions of what trained it; kept sorted by name.
+        privacy: what a differentially private training spent; None, and not written, for any other.
 
     Raises:
         StatementError: a field outside its range, or other files than the three.
@@ -113,6 +143,7 @@ class ShardClaim(Record):
     loss: float
     gate: GateReport
     software: tuple[tuple[str, str], ...]
+    privacy: PrivacyReport | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", tuple(sorted(self.files)))

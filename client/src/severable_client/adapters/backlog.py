@@ -43,11 +43,11 @@ class Backlog:
             self._follow_up(self.worker)
 
     def _begin(self) -> None:
-        waiting = self._home.jobs.unfinished()
+        waiting = [job for job in self._home.jobs.unfinished() if job.report.state is not JobState.UNRELEASED]
         if not waiting:
             return
         job = waiting[0]
-        if job.attempts >= ATTEMPTS:
+        if job.attempts >= self._allowed(job):
             detail = (
                 f"the worker ended {job.attempts} times without a result; see {self._home.layout.logs / 'worker.log'}"
             )
@@ -55,7 +55,9 @@ class Backlog:
             self._say(f"job {job.id[:12]}: {detail}")
             return
         count = self._home.jobs.attempt(job.id, now())
-        starting = JobReport(state=JobState.QUEUED, detail=f"a worker is starting (attempt {count} of {ATTEMPTS})")
+        starting = JobReport(
+            state=JobState.QUEUED, detail=f"a worker is starting (attempt {count} of {self._allowed(job)})"
+        )
         self._home.jobs.record(job.id, starting, now())
         command = [sys.executable, "-P", "-m", "severable_client.worker"]
         command += ["--home", str(self._home.layout.root), "--job", job.id]
@@ -64,6 +66,10 @@ class Backlog:
         self.worker = Child("worker", command, environment, self._home.layout.logs / "worker.log", self._leftovers)
         self.worker.start()
         self._job_id, self._told = job.id, None
+
+    def _allowed(self, job: Job) -> int:
+        """Shipping has as many attempts again once the owner has released the shard."""
+        return ATTEMPTS * (2 if self._home.release_desk.decisions.of(job.id) else 1)
 
     def _tell(self) -> None:
         job = self._home.jobs.get(self._job_id)
@@ -83,6 +89,8 @@ class Backlog:
             raise JobStateError(f"job {self._job_id[:12]} is gone from the database")
         if job.report.state.final:
             self._say(describe(job, now()))
+        elif job.report.state is JobState.UNRELEASED:
+            self._say(f"{describe(job, now())}; see `severable-client report {job.id[:12]}`")
         else:
             self._say(f"job {job.id[:12]}: the worker ended (exit {code}): {worker.last_words()}")
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,13 @@ MAX_PARTS = 4096
 DAY = 1440  # minutes
 
 _DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
+
+
+class Release(StrEnum):
+    """Who decides that a shard which passed the gate leaves: the gate alone, or a person each time."""
+
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +35,7 @@ class Config:
         data: the folder of images that shards are trained on; it never leaves this machine.
         threads: CPU threads of a training, 1 to 256; one seed gives the same bytes only for the same number.
         fit: whether images of another size or colour mode are made to fit a recipe; else they are refused.
+        release: whether a shard that passed the gate leaves at once, or waits for `severable-client release`.
         statement_key: URI of a statement key that a token or key service holds; "" for the file keys/statement.pem.
         device: where a training computes: cpu, cuda or cuda:N; on a GPU one seed does not promise the same bytes.
         accumulate: parts that a training's batch goes through the network in, 1 to 4096; more parts take less memory.
@@ -43,6 +52,7 @@ class Config:
     data: str
     threads: int = 1
     fit: bool = False
+    release: Release = Release.AUTOMATIC
     statement_key: str = ""
     device: str = "cpu"
     accumulate: int = 1
@@ -94,6 +104,7 @@ def _checked(path: Path, given: dict[object, object]) -> Config:
         **texts,
         threads=_whole(path, given, "threads", MAX_THREADS),
         fit=_switch(path, given, "fit", default=False),
+        release=_release(path, given),
         statement_key=_text(path, given, "statement_key", ""),
         device=device,
         accumulate=_whole(path, given, "accumulate", MAX_PARTS),
@@ -132,7 +143,16 @@ def _switch(path: Path, given: dict[object, object], name: str, *, default: bool
     return value
 
 
+def _release(path: Path, given: dict[object, object]) -> Release:
+    value = given.get("release", Release.AUTOMATIC)
+    try:
+        return Release(str(value))
+    except ValueError as error:
+        raise ConfigError(f"{path}: field 'release' must be {' or '.join(Release)} and is {value!r}") from error
+
+
 def write_config(path: Path, config: Config) -> None:
     """Write the configuration as YAML that people can edit."""
-    head = "# Severable: a data owner's home. Change `data` and what follows `fleet` here (docs/owner-training.md).\n"
-    path.write_text(head + yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    head = "# Severable: a data owner's home. Change `data` and what follows it here (docs/owner-training.md).\n"
+    plain = asdict(config) | {"release": config.release.value}
+    path.write_text(head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")

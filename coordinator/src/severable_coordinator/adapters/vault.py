@@ -11,7 +11,7 @@ import errno
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -45,9 +45,18 @@ class DirectoryVault:
 
     def write(self, party: str, name: str, chunks: Iterator[bytes]) -> Digest:
         """See Vault. The file appears whole or not at all; plain bytes never reach the disk."""
+        sha256 = hashlib.sha256()
+        with self.writing(party, name) as write:
+            for chunk in chunks:
+                sha256.update(chunk)
+                write(chunk)
+        return Digest(sha256.hexdigest())
+
+    @contextmanager
+    def writing(self, party: str, name: str) -> Iterator[Callable[[bytes], object]]:
+        """See Vault."""
         target = self._path(party, name)
         partial = target.with_name(target.name + ".partial")
-        sha256 = hashlib.sha256()
         with _disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -55,13 +64,14 @@ class DirectoryVault:
                     partial.open("wb") as raw,
                     self._primitive(party, create=True).new_encrypting_stream(raw, _bound(party, name)) as sealed,
                 ):
-                    for chunk in chunks:
-                        sha256.update(chunk)
-                        sealed.write(chunk)
+                    yield sealed.write
                 partial.replace(target)
             finally:
                 partial.unlink(missing_ok=True)
-        return Digest(sha256.hexdigest())
+
+    def holds(self, party: str, name: str) -> bool:
+        """See Vault."""
+        return self._path(party, name).is_file()
 
     def open(self, party: str, name: str) -> BinaryIO:
         """See Vault."""

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from severable_client.adapters.cli import certificate, contract, data, doctor, enrolment, key, service
+from severable_client.adapters.cli import certificate, contract, data, doctor, enrolment, gate, key, service
 from severable_client.errors import ClientError
 
 app = typer.Typer(
@@ -19,6 +19,9 @@ app.add_typer(contract.app, name="contract", help="Review, sign, list and termin
 app.command("up", epilog=service.UP_EXAMPLE)(service.up)
 app.command("status", epilog=service.STATUS_EXAMPLE)(service.status)
 app.add_typer(data.app, name="data", help="Look at the images before they are trained on.")
+app.command("report", epilog=gate.REPORT_EXAMPLE)(gate.report)
+app.command("release", epilog=gate.RELEASE_EXAMPLE)(gate.release)
+app.command("withhold", epilog=gate.WITHHOLD_EXAMPLE)(gate.withhold)
 app.add_typer(certificate.app, name="certificate", help="Renew the TLS certificate by hand.")
 app.add_typer(key.app, name="key", help="Show or replace the statement key.")
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)

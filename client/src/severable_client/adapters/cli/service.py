@@ -5,6 +5,7 @@ from datetime import datetime
 
 import typer
 
+from severable_client.adapters.cli.gate import report_page
 from severable_client.adapters.cli.options import (
     DEFAULT_HOME,
     Format,
@@ -19,6 +20,7 @@ from severable_client.adapters.lock import holder
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.errors import ClientError
 from severable_client.jobs import describe, remaining_s
+from severable_client.ports import JobState
 from severable_client.removal import Removal, fetch_receipt, read_receipt
 
 UP_EXAMPLE = "Example: severable-client up --home ~/severable"
@@ -52,6 +54,11 @@ def status(home: HomeOption = DEFAULT_HOME, how: FormatOption = Format.TEXT) -> 
     typer.echo("\njobs")
     for job in opened.jobs.all():
         typer.echo(f"  {_when(job.created)} {describe(job, now())}")
+        if (page := report_page(opened, job)) is not None:
+            typer.echo(f"    report: {page}")
+        if job.report.state is JobState.UNRELEASED:
+            name = short(job.id)
+            typer.echo(f"    decide: severable-client release {name}, or withhold {name} --reason '...'")
     for removal in removals:
         typer.echo(f"\n{_removal_line(removal, opened)}")
     typer.echo("\nwhat left this machine")
@@ -103,6 +110,7 @@ def _facts(home: Home, removals: tuple[Removal, ...]) -> dict[str, object]:
                 "steps": job.report.steps,
                 "remaining_s": remaining_s(job, now()),
                 "detail": job.report.detail,
+                "report": None if (page := report_page(home, job)) is None else str(page),
             }
             for job in home.jobs.all()
         ],

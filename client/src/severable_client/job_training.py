@@ -1,0 +1,136 @@
+"""The part of a worker that trains: the owner's images in; three files, a claim and the gate's report in a folder out.
+
+Only the worker process imports this module (torch).
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+from severable_client.adapters.config import Release
+from severable_client.adapters.figures import EventFile, MlflowFigures
+from severable_client.adapters.files import storage, write_whole
+from severable_client.adapters.gate_files import Heading, write_report
+from severable_client.adapters.held_shard import CLAIM, prove
+from severable_client.adapters.prepared_images import prepare
+from severable_client.adapters.training_folder import TrainingFolder
+from severable_client.bootstrap import Home, now
+from severable_client.errors import AbandonedError
+from severable_client.inspection import Inspected
+from severable_client.job_reports import JobReports
+from severable_client.jobs import short_id
+from severable_client.ports import Job, JobState
+from severable_client.sitting import Custom, Figures, Sitting
+from severable_client.training import Order, read_recipe, recipe_bytes, train_shard
+from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
+from severable_trust.shard import ShardClaim
+from severable_trust.statement import Proven
+
+TRAINING = "training"
+
+
+class JobTraining:
+    """The training of one job.
+
+    Args:
+        home: the opened home.
+        job: the job.
+        reports: where its progress is told.
+        ending: whether this process was asked to end.
+    """
+
+    def __init__(self, home: Home, job: Job, reports: JobReports, ending: Callable[[], bool]) -> None:
+        self._home = home
+        self._job = job
+        self._reports = reports
+        self._ending = ending
+        self._folder = home.layout.jobs / job.id
+        self._kept = TrainingFolder(self._folder / TRAINING)
+        self._steps = 0
+
+    def run(self) -> Proven[ShardClaim]:
+        """Train, or go on training, and return the claim of the shard in the job's folder.
+
+        Raises:
+            AbandonedError: this process was asked to end, or nobody waits for it; what was done is kept.
+            ClientError: the job cannot be done.
+        """
+        contract, config = self._reports.permit(), self._home.config
+        recipe = read_recipe(recipe_bytes(self._home.recipes, self._job.request.recipe))
+        order = Order(
+            request=self._job.request,
+            party=config.party,
+            contract=contract,
+            recipe=recipe,
+            seed=self._job.seed,
+            threads=config.threads,
+            device=config.device,
+            accumulate=config.accumulate,
+        )
+        self._reports.say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
+        images = prepare(self._home, recipe, self._on_image)
+        signer = self._home.signer()
+
+        def on_inspected(inspected: Inspected) -> None:
+            self._write_report(recipe.name, inspected)
+
+        with storage(f"{self._folder} cannot be made"):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        finished = train_shard(
+            order, images, signer, self._on_step, self._on_gate, on_inspected=on_inspected, train=self._sit
+        )
+        for name, data in finished.files.items():
+            write_whole(self._folder / name, data)
+        write_whole(self._folder / CLAIM, finished.claim.to_bytes())  # last: it says that the files are whole
+        return prove(self._folder, finished.claim.to_bytes(), self._home.sides.own)
+
+    def forget(self) -> None:
+        """Remove the checkpoint: nothing follows that could need it."""
+        self._kept.forget()
+
+    def _sit(self, trainer: Trainer, on_progress: Callable[[TrainingProgress], None]) -> TrainedShard:
+        config = self._home.config
+        custom = Custom(
+            store=self._kept,
+            figures=self._figures(),
+            checkpoint_s=60.0 * config.checkpoint_minutes,
+            grid_s=60.0 * config.grid_minutes,
+            clock=time.monotonic,
+            asked_to_end=self._ending,
+            on_progress=on_progress,
+            on_resumed=self._reports.resumed,
+            say=self._tell,
+        )
+        return Sitting(trainer, custom).run()
+
+    def _figures(self) -> list[Figures]:
+        config, figures = self._home.config, list[Figures]()
+        self._kept.make()
+        if config.mlflow:
+            figures.append(MlflowFigures(config.mlflow, self._job.id, self._tell))
+        if config.tensorboard:
+            figures.append(EventFile(self._kept.folder))
+        return figures
+
+    def _tell(self, line: str) -> None:
+        sys.stdout.write(f"job {short_id(self._job.id)}: {line}\n")  # into the daemon's worker.log
+        sys.stdout.flush()
+
+    def _on_image(self, done: int, total: int) -> None:
+        if self._ending():
+            raise AbandonedError("asked to end while the images were read; the job begins anew at the next `up`")
+        self._reports.say(JobState.TRAINING, step=0, steps=0, detail=f"reading the images, {done} of {total}")
+
+    def _on_step(self, progress: TrainingProgress) -> None:
+        self._steps = progress.steps
+        detail = f"loss {progress.loss:.4f}"
+        self._reports.say(JobState.TRAINING, step=progress.step, steps=progress.steps, detail=detail)
+
+    def _on_gate(self) -> None:
+        self._reports.say(JobState.GATING, step=self._steps, steps=self._steps, detail="measuring the shard")
+
+    def _write_report(self, recipe: str, inspected: Inspected) -> None:
+        config = self._home.config
+        manual = config.release is Release.MANUAL
+        heading = Heading(job=self._job, party=config.party, recipe=recipe, manual=manual, at=now())
+        write_report(self._folder, heading, inspected)

@@ -72,6 +72,7 @@ def test_every_command_explains_itself_with_an_example(run: Terminal) -> None:
     commands += [["contract", name] for name in ("list", "review", "sign", "terminate")]
     commands += [["key", "show"], ["key", "rotate"]]
     commands += [["certificate", name] for name in ("renew", "request", "install")]
+    commands += [["journal", name] for name in ("show", "verify", "restore")]
     for command in commands:
         assert run(*command, "--help") == 0
         assert f"Example: severable-client {' '.join(command)}" in run.out
@@ -232,3 +233,25 @@ def test_a_listing_is_as_last_known_when_nobody_answers(run: Terminal, federatio
     assert run("contract", "list", "--home", home) == 0
     assert "as last known" in run.err
     assert "no contract yet" in run.out
+
+
+def test_the_journal_is_shown_verified_and_restored(run: Terminal, home: Path, tmp_path: Path) -> None:
+    run("contract", "sign", "--home", home, "--yes")
+    assert run("journal", "show", "--home", home) == 0
+    assert "signed contract" in run.out
+    assert run("journal", "show", "--home", home, "--format", "json") == 0
+    assert [row["number"] for row in json.loads(run.out)] == [1, 2]
+    assert run("journal", "verify", "--home", home, "--format", "json") == 0
+    head = json.loads(run.out)["head"]
+    assert run("status", "--home", home) == 0
+    assert f"journal's head: {head}" in run.out
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes((home / "journal.jsonl").read_bytes())
+    assert run("journal", "verify", "--file", copy, "--head", head) == 0
+    copy.write_bytes(copy.read_bytes().splitlines(keepends=True)[0])
+    assert "cut off" in refused(run, "journal", "verify", "--file", copy, "--head", head)
+    (home / "journal.jsonl").write_bytes(copy.read_bytes())
+    assert "cut off" in refused(run, "journal", "verify", "--home", home)
+    assert run("journal", "restore", "--home", home, "--yes") == 0
+    assert run("journal", "verify", "--home", home, "--head", head) == 0
+    assert "no head" in refused(run, "journal", "verify", "--home", home, "--head", "7")

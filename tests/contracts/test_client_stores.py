@@ -7,14 +7,16 @@ import pytest
 
 from severable_client.adapters.database import open_database
 from severable_client.adapters.files import FolderRecipeStore
+from severable_client.adapters.journal import SqlJournal
 from severable_client.adapters.memory import (
     MemoryContractStore,
     MemoryJobStore,
     MemoryJournal,
     MemoryRecipeStore,
 )
-from severable_client.adapters.sql import SqlContractStore, SqlJobStore, SqlJournal
+from severable_client.adapters.sql import SqlContractStore, SqlJobStore
 from severable_client.errors import JobStateError
+from severable_client.journal import BEGINNING, check_chain, link_after
 from severable_client.ports import (
     ContractRecord,
     ContractStore,
@@ -25,6 +27,7 @@ from severable_client.ports import (
     JobStore,
     Journal,
     JournalEntry,
+    JournalKind,
     RecipeStore,
 )
 from severable_trust.contract import ContractState
@@ -51,7 +54,7 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> JobStore:
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Journal:
     if request.param == "memory":
         return MemoryJournal()
-    return SqlJournal(open_database(tmp_path / "state.db"))
+    return SqlJournal(open_database(tmp_path / "state.db"), tmp_path / "journal.jsonl")
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -152,3 +155,15 @@ def test_the_journal_keeps_what_was_noted_in_order(journal: Journal) -> None:
     for entry in entries:
         journal.note(entry)
     assert journal.all() == entries
+
+
+def test_the_journal_chains_every_entry_to_the_one_before(journal: Journal) -> None:
+    assert journal.links() == ()
+    for number, kind in enumerate([JournalKind.SENT, JournalKind.DECIDED, JournalKind.SENT]):
+        journal.note(JournalEntry(at=NOON, what="a thing", subject=ID_A, bytes=number, kind=kind))
+    first, second, third = journal.links()
+    assert first.previous == BEGINNING
+    assert second == link_after(second.entry, first)
+    assert third == link_after(third.entry, second)
+    assert second.entry.kind is JournalKind.DECIDED
+    check_chain([first, second, third], "it")

@@ -13,14 +13,15 @@ from severable_client.adapters.config import Config, read_config
 from severable_client.adapters.database import open_database
 from severable_client.adapters.exchange_grpc import TIMEOUT_S, GrpcExchange
 from severable_client.adapters.files import FolderRecipeStore, FolderRemovalStore, FolderViewStore, storage
+from severable_client.adapters.journal import SqlJournal
 from severable_client.adapters.keys import read_former, read_public
 from severable_client.adapters.signing import own_signer
-from severable_client.adapters.sql import SqlContractStore, SqlJobStore, SqlJournal
+from severable_client.adapters.sql import SqlContractStore, SqlJobStore
 from severable_client.contracts import Holdings, Sides, permitted_apps
 from severable_client.errors import HomeError
 from severable_client.home import Layout
 from severable_client.jobs import MAX_SEED, JobDesk
-from severable_client.ports import ContractStore, JobReport, JobRequest, JobStore, Journal, RecipeStore
+from severable_client.ports import ContractStore, JobReport, JobRequest, JobStore, RecipeStore
 from severable_client.removal import RemovalStore
 from severable_client.witness import Witness
 from severable_trust.errors import TrustError
@@ -39,7 +40,7 @@ class Home:
     contracts: ContractStore
     recipes: RecipeStore
     jobs: JobStore
-    journal: Journal
+    journal: SqlJournal
     removals: RemovalStore
 
     @property
@@ -106,7 +107,7 @@ def open_home(path: Path) -> Home:
         contracts=SqlContractStore(engine, layout.contracts),
         recipes=FolderRecipeStore(layout.recipes),
         jobs=SqlJobStore(engine),
-        journal=SqlJournal(engine),
+        journal=SqlJournal(engine, layout.journal),
         removals=FolderRemovalStore(layout.removals),
     )
 

@@ -13,6 +13,7 @@
     ├── GateError                      a shard that must not leave this machine
     ├── JobStateError                  a step that a job's state does not allow
     ├── AbandonedError                 the daemon that started this process has ended; the job stays as it is
+    ├── JournalError                   the journal was altered, or its file and the database differ
     ├── StorageError                   the disk: full, or not writable
     ├── EngineStartError               a child of the daemon that cannot be started
     └── ExchangeError                  never raised itself
@@ -66,6 +67,10 @@ class JobStateError(ClientError):
 
 class AbandonedError(ClientError):
     """The daemon that started this process has ended; the job stays as it is."""
+
+
+class JournalError(ClientError):
+    """An entry of the journal was altered, removed, added, moved or cut off; where is named."""
 
 
 class StorageError(ClientError):

@@ -9,6 +9,7 @@
     contracts/<hex>.dsse.json, recipes/<hex>.json
     removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
     jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json
+    journal.jsonl, journal.lock   what left this machine, a chain by hashes; the same is in state.db
     flower/  logs/  state.db  up.lock  up.children
 """
 
@@ -155,6 +156,11 @@ class Layout:
     def state(self) -> Path:
         """The SQLite database."""
         return self.root / "state.db"
+
+    @property
+    def journal(self) -> Path:
+        """The journal's file, one entry a line."""
+        return self.root / "journal.jsonl"
 
     @property
     def lock(self) -> Path:

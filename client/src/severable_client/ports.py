@@ -92,14 +92,39 @@ class ContractRecord:
     state: ContractState
 
 
+class JournalKind(StrEnum):
+    """What an entry of the journal tells of."""
+
+    SENT = "sent"
+    DECIDED = "decided"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """One thing that left this machine: when, what, about what, how many bytes."""
+    """One thing that left this machine, or that its owner decided: when, what, about what, how many bytes left."""
 
     at: datetime
     what: str
     subject: str
     bytes: int
+    kind: JournalKind = JournalKind.SENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An entry in its place in the journal's chain (severable_client.journal has the definition).
+
+    Attributes:
+        number: its place, from 1.
+        previous: hash of the entry before, 64 hex digits; zeros for the first.
+        entry: the entry.
+        hash: of all of the above, 64 hex digits.
+    """
+
+    number: int
+    previous: str
+    entry: JournalEntry
+    hash: str
 
 
 class Clock(Protocol):
@@ -175,7 +200,7 @@ class JobStore(Protocol):
 
 
 class Journal(Protocol):
-    """Appended to whenever something is about to leave this machine."""
+    """Appended to whenever something is about to leave this machine, and when its owner decides; a chain by hashes."""
 
     def note(self, entry: JournalEntry) -> None:
         """Append."""
@@ -183,4 +208,8 @@ class Journal(Protocol):
 
     def all(self) -> tuple[JournalEntry, ...]:
         """Return every entry, oldest first."""
+        ...
+
+    def links(self) -> tuple[Link, ...]:
+        """Return every entry with its place in the chain, oldest first."""
         ...

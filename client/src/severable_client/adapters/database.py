@@ -31,11 +31,12 @@ jobs = Table(
     Column("attempts", Integer, nullable=False), Column("created", Float, nullable=False),
     Column("started", Float), Column("updated", Float, nullable=False),
 )  # fmt: skip
-journal = Table(
-    "journal", _metadata,
-    Column("number", Integer, primary_key=True), Column("at", Float, nullable=False),
-    Column("what", String, nullable=False), Column("subject", String, nullable=False),
-    Column("bytes", Integer, nullable=False),
+journal_links = Table(
+    "journal_links", _metadata,
+    Column("number", Integer, primary_key=True), Column("previous", String, nullable=False),
+    Column("hash", String, nullable=False), Column("at", Integer, nullable=False),
+    Column("kind", String, nullable=False), Column("what", String, nullable=False),
+    Column("subject", String, nullable=False), Column("bytes", Integer, nullable=False),
 )  # fmt: skip
 
 

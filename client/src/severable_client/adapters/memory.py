@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from severable_client.errors import JobStateError
-from severable_client.ports import ContractRecord, Job, JobReport, JobState, JournalEntry
+from severable_client.journal import link_after
+from severable_client.ports import ContractRecord, Job, JobReport, JobState, JournalEntry, Link
 from severable_trust.digest import Digest
 
 
@@ -91,12 +92,16 @@ class MemoryJournal:
     """A journal in a list."""
 
     def __init__(self) -> None:
-        self._entries: list[JournalEntry] = []
+        self._links: list[Link] = []
 
     def note(self, entry: JournalEntry) -> None:
         """Append."""
-        self._entries.append(entry)
+        self._links.append(link_after(entry, self._links[-1] if self._links else None))
 
     def all(self) -> tuple[JournalEntry, ...]:
         """Return every entry, oldest first."""
-        return tuple(self._entries)
+        return tuple(link.entry for link in self._links)
+
+    def links(self) -> tuple[Link, ...]:
+        """Return every entry with its place in the chain."""
+        return tuple(self._links)

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from severable_client.adapters.cli import certificate, contract, doctor, enrolment, key, service
+from severable_client.adapters.cli import certificate, contract, doctor, enrolment, journal, key, service
 from severable_client.errors import ClientError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app.command("up", epilog=service.UP_EXAMPLE)(service.up)
 app.command("status", epilog=service.STATUS_EXAMPLE)(service.status)
 app.add_typer(certificate.app, name="certificate", help="Renew the TLS certificate by hand.")
 app.add_typer(key.app, name="key", help="Show or replace the statement key.")
+app.add_typer(journal.app, name="journal", help="Show and verify the record of everything that left this machine.")
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

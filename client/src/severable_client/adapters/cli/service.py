@@ -19,6 +19,8 @@ from severable_client.adapters.lock import holder
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.errors import ClientError
 from severable_client.jobs import describe, remaining_s
+from severable_client.journal import head_of
+from severable_client.ports import JournalKind
 from severable_client.removal import Removal, fetch_receipt, read_receipt
 
 UP_EXAMPLE = "Example: severable-client up --home ~/severable"
@@ -55,11 +57,14 @@ def status(home: HomeOption = DEFAULT_HOME, how: FormatOption = Format.TEXT) -> 
     for removal in removals:
         typer.echo(f"\n{_removal_line(removal, opened)}")
     typer.echo("\nwhat left this machine")
+    links = opened.journal.links()
     entries = [
         {"when": _when(entry.at), "what": entry.what, "of": entry.subject[:24], "bytes": str(entry.bytes)}
-        for entry in opened.journal.all()
+        for entry in (link.entry for link in links)
+        if entry.kind is JournalKind.SENT
     ]
     write_table(entries, "  nothing")
+    typer.echo(f"\njournal's head: {head_of(links) or 'no entry'}")
 
 
 def _with_receipt(removal: Removal, home: Home) -> Removal:
@@ -89,6 +94,8 @@ def _removal_line(removal: Removal, home: Home) -> str:
 
 
 def _facts(home: Home, removals: tuple[Removal, ...]) -> dict[str, object]:
+    links = home.journal.links()
+    head = head_of(links)
     return {
         "party": home.config.party,
         "daemon": holder(home.layout.lock),
@@ -117,8 +124,10 @@ def _facts(home: Home, removals: tuple[Removal, ...]) -> dict[str, object]:
         ],
         "left_this_machine": [
             {"at": entry.at.isoformat(), "what": entry.what, "of": entry.subject, "bytes": entry.bytes}
-            for entry in home.journal.all()
+            for entry in (link.entry for link in links)
+            if entry.kind is JournalKind.SENT
         ],
+        "journal_head": None if head is None else str(head),
     }
 
 

@@ -1,4 +1,4 @@
-"""The journal's chain: whatever is done to an entry, a line or the end is found, by anybody, without this program too."""
+"""The journal's chain: whatever is done to an entry, a line or the end is found, without this program too."""
 
 import hashlib
 import json
@@ -269,9 +269,10 @@ def test_where_the_file_cannot_be_written_nothing_is_noted(
     def full(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(StorageError, match="disk is full"):
+    with monkeypatch.context() as patched:
         patched.setattr("severable_client.adapters.journal.os.fsync", full)
-        journal.note(entry(4))
+        with pytest.raises(StorageError, match="disk is full"):
+            journal.note(entry(4))
     assert len(journal.all()) == 4
     journal.note(entry(5))
     journal.verify()

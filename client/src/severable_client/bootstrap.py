@@ -5,10 +5,11 @@ Light on purpose: the Flower executor and the command line import it, torch is n
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from severable_client.adapters.approvals import SqlApprovalStore
 from severable_client.adapters.config import Config, read_config
 from severable_client.adapters.database import open_database
 from severable_client.adapters.exchange_grpc import TIMEOUT_S, GrpcExchange
@@ -17,11 +18,13 @@ from severable_client.adapters.journal import SqlJournal
 from severable_client.adapters.keys import read_former, read_public
 from severable_client.adapters.signing import own_signer
 from severable_client.adapters.sql import SqlContractStore, SqlJobStore
+from severable_client.consent import Consent
 from severable_client.contracts import Holdings, Sides, permitted_apps
+from severable_client.discretion import Discretion
 from severable_client.errors import HomeError
 from severable_client.home import Layout
 from severable_client.jobs import MAX_SEED, JobDesk
-from severable_client.ports import ContractStore, JobReport, JobRequest, JobStore, RecipeStore
+from severable_client.ports import ApprovalStore, ContractStore, JobReport, JobRequest, JobStore, RecipeStore
 from severable_client.removal import RemovalStore
 from severable_client.witness import Witness
 from severable_trust.errors import TrustError
@@ -42,6 +45,18 @@ class Home:
     jobs: JobStore
     journal: SqlJournal
     removals: RemovalStore
+    approvals: ApprovalStore
+
+    @property
+    def consent(self) -> Consent:
+        """What deciding about recipes needs."""
+        return Consent(
+            approvals=self.approvals,
+            jobs=self.jobs,
+            journal=self.journal,
+            clock=now,
+            rule=self.config.approve,
+        )
 
     @property
     def holdings(self) -> Holdings:
@@ -109,20 +124,29 @@ def open_home(path: Path) -> Home:
         jobs=SqlJobStore(engine),
         journal=SqlJournal(engine, layout.journal),
         removals=FolderRemovalStore(layout.removals),
+        approvals=SqlApprovalStore(engine),
     )
 
 
 def job_desk(path: Path) -> Callable[[JobRequest], JobReport]:
     """Return the desk that answers a coordinator's requests for the home in a folder; raises as `open_home`."""
     home = open_home(path)
-    return JobDesk(
+    discreet = Discretion(Path(home.config.data))
+    desk = JobDesk(
         sides=home.sides,
         contracts=home.contracts,
         recipes=home.recipes,
         jobs=home.jobs,
+        consent=home.consent,
         clock=now,
         draw_seed=lambda: secrets.randbelow(MAX_SEED),
     )
+
+    def answer(request: JobRequest) -> JobReport:
+        report = desk(request)
+        return replace(report, detail=discreet(report.detail))
+
+    return answer
 
 
 def allowed_bundles(path: Path) -> Callable[[], frozenset[str]]:

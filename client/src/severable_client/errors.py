@@ -8,6 +8,7 @@
     ├── ConfigError                    config.yaml: the field is named
     ├── InviteError                    an invite that cannot be read, is out of date, or shows another fingerprint
     ├── ContractProblemError           a contract that is unknown, not ours, not signed, or does not allow it
+    ├── ConsentError                   a recipe that the owner has not approved, or refused
     ├── DataFolderError                the image folder: what is wrong and in which file
     ├── TrainingError                  a recipe or a network that cannot be trained here
     ├── GateError                      a shard that must not leave this machine
@@ -47,6 +48,10 @@ class InviteError(ClientError):
 
 class ContractProblemError(ClientError):
     """The contract is unknown, not this party's, not signed by both, or does not allow what was asked."""
+
+
+class ConsentError(ClientError):
+    """The owner has not approved the recipe, or refused it."""
 
 
 class DataFolderError(ClientError):

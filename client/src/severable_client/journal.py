@@ -2,12 +2,12 @@
 
 Definition, ``severable-journal/v1``. Entry n (from 1) is the JSON object with exactly the members ``at`` (UTC, whole
 seconds), ``bytes``, ``format``, ``kind`` ("sent" or "decided"), ``number`` (n), ``previous``, ``subject`` and ``what``,
-in the canonical form of RFC 8785. Its hash is the SHA-256 of those bytes, in lower-case hex. ``previous`` is the hash of
-entry n - 1, and 64 zeros for the first. A line of ``journal.jsonl`` is the same object with one member more, ``hash``,
-in canonical form, and a line feed.
+in the canonical form of RFC 8785. Its hash is the SHA-256 of those bytes, in lower-case hex. ``previous`` is the hash
+of entry n - 1, and 64 zeros for the first. A line of ``journal.jsonl`` is the same object with one member more,
+``hash``, in canonical form, and a line feed.
 
-The head is the last entry's number and hash, written ``n:hash``. The chain alone cannot show that entries are missing at
-its end: for that the head is compared with the database's, or with one that somebody noted earlier.
+The head is the last entry's number and hash, written ``n:hash``. The chain alone cannot show that entries are missing
+at its end: for that the head is compared with the database's, or with one that somebody noted earlier.
 """
 
 import re

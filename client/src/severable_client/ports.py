@@ -18,6 +18,7 @@ class JobState(StrEnum):
 
     PENDING = "pending"
     REFUSED = "refused"
+    WAITING = "waiting"  # for the owner's approval
     QUEUED = "queued"
     TRAINING = "training"
     GATING = "gating"
@@ -127,6 +128,16 @@ class Link:
     hash: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """The owner's decision about a recipe: its digest (``sha256:...``), yes or no, who decided, and when."""
+
+    recipe: str
+    granted: bool
+    by: str
+    at: datetime
+
+
 class Clock(Protocol):
     """Gives the time now, UTC."""
 
@@ -190,12 +201,36 @@ class JobStore(Protocol):
         """
         ...
 
+    def forgive(self, job_id: str, at: datetime) -> None:
+        """Take one start of a worker back: it was ended on purpose, and says nothing about the job.
+
+        Raises:
+            JobStateError: the job is unknown or already final.
+        """
+        ...
+
     def unfinished(self) -> tuple[Job, ...]:
         """Return every job that is not final, oldest first."""
         ...
 
     def all(self) -> tuple[Job, ...]:
         """Return every job, oldest first."""
+        ...
+
+
+class ApprovalStore(Protocol):
+    """The owner's decisions, one a recipe."""
+
+    def put(self, approval: Approval) -> None:
+        """Keep the decision, replacing an earlier one about the recipe."""
+        ...
+
+    def get(self, recipe: str) -> Approval | None:
+        """Return the decision about a recipe, or None."""
+        ...
+
+    def all(self) -> tuple[Approval, ...]:
+        """Return every decision, ordered by recipe."""
         ...
 
 

@@ -9,6 +9,7 @@ one trains again from the same seed, or, if a signed claim is there, goes on shi
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ class Worker:
         tether: raises AbandonedError when this process should go on no longer.
         patience: of the upload.
         report_every_s: least seconds between two reports of one state.
+        ending: whether the daemon wants this process to end; training stops then, shipping may go on.
     """
 
     def __init__(
@@ -51,12 +53,15 @@ class Worker:
         tether: Callable[[], None],
         patience: Patience,
         report_every_s: float = REPORT_EVERY_S,
+        *,
+        ending: Callable[[], bool] = lambda: False,
     ) -> None:
         self._home = home
         self._job = job
         self._tether = tether
         self._patience = patience
         self._report_every_s = report_every_s
+        self._ending = ending
         self._folder = home.layout.jobs / job.id
         self._report = job.report
         self._reported_s = 0.0
@@ -81,11 +86,14 @@ class Worker:
 
     def _permit(self) -> Contract:
         asked = self._job.request
+        self._home.consent.require(asked.recipe)
         return permit(asked.contract, self._home.sides, self._home.contracts, now(), recipe=asked.recipe)
 
     def _say(self, state: JobState, *, step: int, steps: int, detail: str = "") -> None:
         """Write a report: at once when the state changes, else at most once a second."""
         moment = time.monotonic()
+        if state is JobState.TRAINING and self._ending():
+            raise AbandonedError("the daemon is ending; the job goes on at the next `up`")
         if state is self._report.state and moment - self._reported_s < self._report_every_s:
             return
         self._tether()
@@ -177,6 +185,13 @@ def tether_to_parent() -> Callable[[], None]:
     return check
 
 
+def asked_to_end() -> Callable[[], bool]:
+    """Return whether SIGTERM has come since; from here on the signal alone does not end this process."""
+    asked: list[int] = []  # no Event: the signal may interrupt the very thread that holds its lock
+    signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
+    return lambda: bool(asked)
+
+
 def look(home: Home, recipe_digest: str) -> str:
     """Return one line about how the data folder fits a recipe; raises what the worker would raise."""
     recipe = read_recipe(recipe_bytes(home.recipes, recipe_digest))
@@ -201,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         job = home.jobs.get(args.job)
         if job is None or job.report.state.final:
             raise JobStateError(f"job {args.job[:12]} is {job.report.state if job else 'unknown'}")
-        final = Worker(home, job, tether, Patience()).run()
+        final = Worker(home, job, tether, Patience(), ending=asked_to_end()).run()
         sys.stdout.write(f"job {job.id[:12]}: {final.state} {final.detail}\n")
     except ClientError as error:
         sys.stderr.write(f"{error}\n")

@@ -18,6 +18,7 @@ class JobState(StrEnum):
 
     PENDING = "pending"
     REFUSED = "refused"
+    WAITING = "waiting"  # for the owner's approval
     QUEUED = "queued"
     TRAINING = "training"
     GATING = "gating"

@@ -5,10 +5,12 @@ import sys
 import time
 from collections.abc import Callable
 
+from severable_client.adapters.config import read_config
 from severable_client.adapters.leftovers import Leftovers
 from severable_client.adapters.supervisor import Child
 from severable_client.bootstrap import Home, now
-from severable_client.errors import JobStateError
+from severable_client.consent import waiting
+from severable_client.errors import ClientError, JobStateError
 from severable_client.jobs import describe
 from severable_client.ports import Job, JobReport, JobState
 
@@ -20,21 +22,25 @@ class Backlog:
     """Looks after the jobs of one home.
 
     Args:
-        home: the opened home.
+        home: the opened home; may be replaced by one with another configuration.
         leftovers: where running workers are noted.
         say: told one line when a job gets somewhere.
     """
 
     def __init__(self, home: Home, leftovers: Leftovers, say: Callable[[str], None]) -> None:
-        self._home = home
+        self.home = home
         self._leftovers = leftovers
         self._say = say
         self._job_id = ""
+        self._refused = ""
+        self._told_waiting: set[str] = set()
         self._told: tuple[JobState, float] | None = None
         self.worker: Child | None = None
 
     def tend(self) -> None:
         """Start, watch or follow up the worker; returns at once."""
+        for job in self.home.consent.settle():  # decided about by a process that ended before it settled them
+            self._say(f"job {job.id[:12]}: the owner has decided")
         if self.worker is None:
             self._begin()
         elif self.worker.running():
@@ -43,30 +49,70 @@ class Backlog:
             self._follow_up(self.worker)
 
     def _begin(self) -> None:
-        waiting = self._home.jobs.unfinished()
-        if not waiting:
+        ready = [job for job in self.home.jobs.unfinished() if job.report.state is not JobState.WAITING]
+        self._tell_waiting()
+        if not ready or not self._config_holds():
             return
-        job = waiting[0]
+        job = ready[0]
         if job.attempts >= ATTEMPTS:
             detail = (
-                f"the worker ended {job.attempts} times without a result; see {self._home.layout.logs / 'worker.log'}"
+                f"the worker ended {job.attempts} times without a result; see {self.home.layout.logs / 'worker.log'}"
             )
-            self._home.jobs.record(job.id, _failed(job, detail), now())
+            self.home.jobs.record(job.id, _failed(job, detail), now())
             self._say(f"job {job.id[:12]}: {detail}")
             return
-        count = self._home.jobs.attempt(job.id, now())
+        count = self.home.jobs.attempt(job.id, now())
         starting = JobReport(state=JobState.QUEUED, detail=f"a worker is starting (attempt {count} of {ATTEMPTS})")
-        self._home.jobs.record(job.id, starting, now())
+        self.home.jobs.record(job.id, starting, now())
         command = [sys.executable, "-P", "-m", "severable_client.worker"]
-        command += ["--home", str(self._home.layout.root), "--job", job.id]
-        threads = str(self._home.config.threads)
+        command += ["--home", str(self.home.layout.root), "--job", job.id]
+        threads = str(self.home.config.threads)
         environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
-        self.worker = Child("worker", command, environment, self._home.layout.logs / "worker.log", self._leftovers)
+        self.worker = Child("worker", command, environment, self.home.layout.logs / "worker.log", self._leftovers)
         self.worker.start()
         self._job_id, self._told = job.id, None
 
+    def at(self) -> str:
+        """Return one line about what the worker is at."""
+        if self.worker is None:
+            return f"idle, {len(waiting(self.home.jobs))} jobs wait for the owner"
+        job = self.home.jobs.get(self._job_id)
+        return "working" if job is None else describe(job, now())
+
+    def end(self) -> None:
+        """Kill the worker if it still runs; its start is not counted among the job's attempts."""
+        if self.worker is None:
+            return
+        ended = not self.worker.running()
+        self.worker.end(time.monotonic())
+        self.worker = None
+        job = self.home.jobs.get(self._job_id)
+        if job is None or job.report.state.final:
+            return
+        self.home.jobs.forgive(job.id, now())
+        how = "has ended" if ended else "was ended after its grace"
+        self._say(f"job {job.id[:12]}: the worker {how}; the job goes on at the next start")
+
+    def _config_holds(self) -> bool:
+        """Whether a worker could read config.yaml; says once why not, for a typing error must not cost a job."""
+        try:
+            read_config(self.home.layout.config)
+        except ClientError as error:
+            if self._refused != str(error):
+                self._refused = str(error)
+                self._say(f"no job begins until config.yaml is right: {error}")
+            return False
+        self._refused = ""
+        return True
+
+    def _tell_waiting(self) -> None:
+        for job in waiting(self.home.jobs):
+            if job.id not in self._told_waiting:
+                self._told_waiting.add(job.id)
+                self._say(describe(job, now()))
+
     def _tell(self) -> None:
-        job = self._home.jobs.get(self._job_id)
+        job = self.home.jobs.get(self._job_id)
         if job is None or job.report.state is JobState.QUEUED or job.report.state.final:
             return
         moment = time.monotonic()
@@ -78,7 +124,7 @@ class Backlog:
         code = worker.exit_code()
         worker.end(time.monotonic())
         self.worker = None
-        job = self._home.jobs.get(self._job_id)
+        job = self.home.jobs.get(self._job_id)
         if job is None:
             raise JobStateError(f"job {self._job_id[:12]} is gone from the database")
         if job.report.state.final:

@@ -9,7 +9,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Float, Integer, MetaData, String, Table, create_engine, event
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+)
 from sqlalchemy.exc import DBAPIError
 
 from severable_client.errors import StorageError
@@ -30,6 +42,11 @@ jobs = Table(
     Column("steps", Integer, nullable=False), Column("detail", String, nullable=False),
     Column("attempts", Integer, nullable=False), Column("created", Float, nullable=False),
     Column("started", Float), Column("updated", Float, nullable=False),
+)  # fmt: skip
+approvals = Table(
+    "approvals", _metadata,
+    Column("recipe", String, primary_key=True), Column("granted", Boolean, nullable=False),
+    Column("by", String, nullable=False), Column("at", Float, nullable=False),
 )  # fmt: skip
 journal_links = Table(
     "journal_links", _metadata,

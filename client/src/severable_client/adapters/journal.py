@@ -53,14 +53,18 @@ class SqlJournal:
             JournalError: the two do not end with the same entry; nothing was appended.
             StorageError: the disk.
         """
-        with _locked(self._path), storage(f"{self._path} cannot be written"), _appendable(self._path) as file:
-            with transaction(self._engine) as connection:
-                before = self._caught_up(file, connection)
-                link = link_after(entry, before)
-                connection.execute(insert(journal_links).values(**_row(link)))
-                file.write(line_of(link))
-                file.flush()
-                os.fsync(file.fileno())
+        with (
+            _locked(self._path),
+            storage(f"{self._path} cannot be written"),
+            _appendable(self._path) as file,
+            transaction(self._engine) as connection,
+        ):
+            before = self._caught_up(file, connection)
+            link = link_after(entry, before)
+            connection.execute(insert(journal_links).values(**_row(link)))
+            file.write(line_of(link))
+            file.flush()
+            os.fsync(file.fileno())
 
     def all(self) -> tuple[JournalEntry, ...]:
         """Return every entry, oldest first."""
@@ -114,8 +118,8 @@ class SqlJournal:
     def _caught_up(self, file: BinaryIO, connection: Connection) -> Link | None:
         """Return the last link, once file and database both end with it.
 
-        A process that was killed between the two writes leaves a line, or a part of one, that the database lacks: a part
-        is dropped, a whole one is taken over.
+        A process that was killed between the two writes leaves a line, or a part of one, that the database lacks: a
+        part is dropped, a whole one is taken over.
         """
         row = connection.execute(select(journal_links).order_by(journal_links.c.number.desc()).limit(1)).one_or_none()
         last = None if row is None else _link(row)

@@ -98,6 +98,10 @@ class SqlJobStore:
         job = self.get(job_id)
         return 0 if job is None else job.attempts
 
+    def forgive(self, job_id: str, at: datetime) -> None:
+        """Take one start of a worker back."""
+        self._change(job_id, {"attempts": func.max(0, jobs.c.attempts - 1), "updated": at.timestamp()})
+
     def _change(self, job_id: str, values: dict[str, Any]) -> None:
         # The condition stands in the statement itself: another process may finish the job in between.
         with transaction(self._engine) as connection:

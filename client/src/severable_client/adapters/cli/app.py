@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from severable_client.adapters.cli import certificate, contract, doctor, enrolment, journal, key, service
+from severable_client.adapters.cli import approval, certificate, contract, doctor, enrolment, journal, key, service
 from severable_client.errors import ClientError
 
 app = typer.Typer(
@@ -16,6 +16,9 @@ app = typer.Typer(
 )
 app.command("join", epilog=enrolment.EXAMPLE)(enrolment.join)
 app.add_typer(contract.app, name="contract", help="Review, sign, list and terminate contracts.")
+app.command("approve", epilog=approval.APPROVE_EXAMPLE)(approval.approve)
+app.command("refuse", epilog=approval.REFUSE_EXAMPLE)(approval.refuse)
+app.command("approvals", epilog=approval.APPROVALS_EXAMPLE)(approval.approvals)
 app.command("up", epilog=service.UP_EXAMPLE)(service.up)
 app.command("status", epilog=service.STATUS_EXAMPLE)(service.status)
 app.add_typer(certificate.app, name="certificate", help="Renew the TLS certificate by hand.")

@@ -1,5 +1,6 @@
 """`up` and `status`: the daemon, and what it is at."""
 
+import os
 import sys
 from datetime import datetime
 
@@ -15,7 +16,10 @@ from severable_client.adapters.cli.options import (
     write_table,
 )
 from severable_client.adapters.daemon import Daemon
+from severable_client.adapters.daemon_log import DaemonLog
 from severable_client.adapters.lock import holder
+from severable_client.adapters.reloading import discretion
+from severable_client.adapters.service_manager import ServiceManager
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.errors import ClientError
 from severable_client.jobs import describe, remaining_s
@@ -29,8 +33,13 @@ RECEIPT_TIMEOUT_S = 3.0
 
 
 def up(home: HomeOption = DEFAULT_HOME) -> None:
-    """Run this owner's daemon in the foreground: the Flower node, its executor, and training when it is asked for."""
-    Daemon(open_home(home), _say).run()
+    """Run this owner's daemon in the foreground: the Flower node, its executor, and training when it is asked for.
+
+    SIGTERM and Ctrl-C drain it, a second one ends it at once; SIGHUP reads config.yaml again.
+    """
+    opened = open_home(home)
+    log = DaemonLog(opened.layout.logs, _say, discretion(opened))
+    Daemon(opened, log, ServiceManager(os.environ, os.getpid())).run()
 
 
 def _say(line: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from client.exchange_service import Service, serving
+from client.fleet_service import fleet_port
 from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, make_home, write_images
 
 from severable_client.adapters.cli import main
@@ -58,8 +59,10 @@ def service() -> Service:
 
 @pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Path]:
-    with serving(service, federation) as address:
+    with serving(service, federation) as address, fleet_port(federation.authority) as fleet:
         made = make_home(federation, tmp_path, address)
+        path = made / "config.yaml"
+        write_config(path, replace(read_config(path), fleet=fleet))
         contract = federation.contract(owner=open_home(made).sides.own, begins=now())
         offer = sign_statement(contract, federation.coordinator)
         service.contracts.append(
@@ -130,8 +133,6 @@ def test_signing_without_yes_asks_and_takes_no_answer_for_no(
 
 
 def test_listings_are_json_when_asked(run: Terminal, home: Path) -> None:
-    assert run("doctor", "--home", home, "--format", "json") == 0  # before a recipe is held, to load no torch
-    assert all(check["ok"] for check in json.loads(run.out))
     assert run("contract", "list", "--home", home, "--format", "json") == 0
     (row,) = json.loads(run.out)
     assert row["state"] == "offered"
@@ -151,24 +152,30 @@ def test_status_tells_contracts_and_what_left(run: Terminal, home: Path) -> None
     assert "signed contract" in run.out
 
 
-def test_doctor_names_what_is_wrong_and_exits_1(run: Terminal, home: Path) -> None:
-    open_home(home).layout.tls_key.chmod(0o644)
-    for image in Path(open_home(home).config.data).iterdir():
-        image.unlink()
-    assert run("doctor", "--home", home) == 1
-    failed = [line for line in run.out.splitlines() if line.startswith("FAIL")]
-    assert len(failed) == 2
-    assert "chmod go-rwx" in failed[0]
-    assert "holds no images" in failed[1]
+@pytest.mark.integration
+def test_doctor_finds_nothing_wrong_with_a_whole_home(run: Terminal, home: Path) -> None:
+    run("contract", "sign", "--home", home, "--yes")
+    assert run("doctor", "--home", home, "--format", "json") == 0
+    findings = json.loads(run.out)
+    assert all(finding["ok"] for finding in findings)
+    assert sorted({finding["code"] for finding in findings}) == list(range(10, 24))
 
 
 @pytest.mark.integration
-def test_doctor_lets_the_worker_look_at_every_image(run: Terminal, home: Path) -> None:
+def test_doctor_names_what_is_wrong_with_what_to_do_and_exits_with_the_first_ones_number(
+    run: Terminal, home: Path
+) -> None:
     run("contract", "list", "--home", home)
+    open_home(home).layout.tls_key.chmod(0o644)
     (Path(open_home(home).config.data) / "000.png").write_bytes(b"no picture")
-    assert run("doctor", "--home", home) == 1
-    (failed,) = [line for line in run.out.splitlines() if line.startswith("FAIL")]
-    assert "000.png" in failed
+    assert run("doctor", "--home", home) == 11
+    lines = run.out.splitlines()
+    failed = [(line, lines[place + 1]) for place, line in enumerate(lines) if line.startswith("FAIL")]
+    assert len(failed) == 2
+    assert "chmod go-rwx" in failed[0][1]
+    assert "exit code 11" in failed[0][1]
+    assert "000.png" in failed[1][0]
+    assert "exit code 22" in failed[1][1]
 
 
 def refused(run: Terminal, *arguments: object) -> str:

@@ -136,9 +136,7 @@ def _contracts(home: Home) -> str:
     if offered:
         return f"none in force; {offered} on offer, see `severable-client contract review`"
     states = ", ".join(sorted({record.state.value for record in records}))
-    raise UnwellError(
-        f"none in force ({states}, or out of term): nothing is trained", "ask the coordinator for an offer"
-    )
+    raise UnwellError(f"none in force ({states}, or out of term)", "ask the coordinator for an offer")
 
 
 def _images(home: Home) -> str:

@@ -1,4 +1,4 @@
-"""What this machine has: an NVIDIA driver, free memory, and what torch makes of it, by asking a process that loads it."""
+"""What this machine has: an NVIDIA driver, free memory, and what torch makes of it: a process of its own is asked."""
 
 import json
 import os

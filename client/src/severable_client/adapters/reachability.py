@@ -104,9 +104,8 @@ def _unwell(address: str, error: Exception) -> UnwellError:
     if isinstance(error, ssl.SSLError):
         return UnwellError(f"no TLS at {address}: {error.reason or error}", "check the port; a proxy may be in between")
     if isinstance(error, socket.gaierror):
-        return UnwellError(
-            f"{address}: the name is not known ({error.strerror})", "check the address and this machine's DNS"
-        )
+        line = f"{address}: the name is not known ({error.strerror})"
+        return UnwellError(line, "check the address and this machine's DNS")
     if isinstance(error, ConnectionRefusedError):
         return UnwellError(f"nobody listens at {address}", "check address and port; is the coordinator up?")
     if isinstance(error, TimeoutError):

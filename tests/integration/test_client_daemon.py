@@ -28,7 +28,7 @@ from severable_trust.statement import sign_statement, statement_id
 
 pytestmark = pytest.mark.integration
 
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0  # on a busy machine; a quiet one needs seconds
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def daemon(home: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE_S)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -131,7 +131,7 @@ def test_ctrl_c_ends_the_daemon_and_all_that_it_started(daemon: subprocess.Popen
     assert len(started) == 2
     assert all(map(alive, started))
     daemon.send_signal(signal.SIGINT)
-    assert daemon.wait(20) == 0
+    assert daemon.wait(PATIENCE_S) == 0
     assert not any(map(alive, started))
     assert children(home) == []
 
@@ -139,7 +139,7 @@ def test_ctrl_c_ends_the_daemon_and_all_that_it_started(daemon: subprocess.Popen
 def test_a_second_daemon_is_refused_and_the_first_goes_on(daemon: subprocess.Popen[str], home: Path) -> None:
     wait_for("is starting", daemon)
     second = up(home)
-    output, _ = second.communicate(timeout=30)
+    output, _ = second.communicate(timeout=PATIENCE_S)
     assert second.returncode == 1
     assert f"process {daemon.pid}" in output
     assert len(output.splitlines()) == 1
@@ -155,10 +155,10 @@ def test_children_of_a_killed_daemon_are_ended_by_the_next(daemon: subprocess.Po
     following = up(home)
     try:
         wait_for("left behind", following)
-        until(lambda: not any(map(alive, orphans)), within_s=5)
+        until(lambda: not any(map(alive, orphans)), within_s=PATIENCE_S)
     finally:
         following.terminate()
-        following.communicate(timeout=20)
+        following.communicate(timeout=PATIENCE_S)
     assert following.returncode == 0
     assert children(home) == []
 
@@ -168,7 +168,7 @@ def test_a_killed_supernode_is_started_again_and_the_rest_goes_on(daemon: subpro
     first, executor = child(home, "flower-supernode"), child(home, "flower_executor")
     os.kill(first, signal.SIGKILL)
     wait_for("supernode ended (exit -9), again in", daemon)
-    until(lambda: child(home, "flower-supernode") not in {0, first}, within_s=20)
+    until(lambda: child(home, "flower-supernode") not in {0, first}, within_s=PATIENCE_S)
     assert child(home, "flower_executor") == executor
     assert daemon.poll() is None
 
@@ -185,7 +185,7 @@ def test_a_killed_worker_is_started_again_and_a_drained_one_leaves_its_job_to_th
         worker = child(home, "severable_client.worker")
     finally:
         daemon.terminate()
-        said, _ = daemon.communicate(timeout=60)
+        said, _ = daemon.communicate(timeout=PATIENCE_S)
     assert daemon.returncode == 0
     assert "the worker ended (exit -9)" in said
     assert "is ending; the worker has 30 s to come to a good place" in said
@@ -208,10 +208,10 @@ def test_a_second_signal_ends_a_daemon_without_its_grace(home: Path, federation:
         daemon.terminate()
         wait_for("the worker has 3000 s", daemon)
         daemon.send_signal(signal.SIGINT)
-        assert daemon.wait(30) == 0
+        assert daemon.wait(PATIENCE_S) == 0
     finally:
         daemon.kill()
-        daemon.communicate(timeout=20)
+        daemon.communicate(timeout=PATIENCE_S)
     assert not alive(worker)
     assert job().attempts == 0
 
@@ -241,7 +241,7 @@ def test_systemd_is_told_that_the_daemon_is_up_lives_reloads_and_ends(home: Path
             told("STOPPING=1")
         finally:
             daemon.terminate()
-            daemon.communicate(timeout=30)
+            daemon.communicate(timeout=PATIENCE_S)
     assert daemon.returncode == 0
 
 

@@ -32,21 +32,35 @@ class Backlog:
         self._leftovers = leftovers
         self._say = say
         self._job_id = ""
-        self._refused = ""
+        self._complained = ""
         self._told_waiting: set[str] = set()
         self._told: tuple[JobState, float] | None = None
         self.worker: Child | None = None
 
     def tend(self) -> None:
         """Start, watch or follow up the worker; returns at once."""
-        for job in self.home.consent.settle():  # decided about by a process that ended before it settled them
-            self._say(f"job {job.id[:12]}: the owner has decided")
+        self._settle()
         if self.worker is None:
             self._begin()
         elif self.worker.running():
             self._tell()
         else:
             self._follow_up(self.worker)
+
+    def _settle(self) -> None:
+        """Let go of jobs that the owner has decided about by now; `approve` does it too, and may have been killed."""
+        try:
+            settled = self.home.consent.settle()
+        except ClientError as error:  # such as a journal that does not hold: nothing is decided, the daemon goes on
+            self._complain(f"jobs go on waiting for the owner: {error}")
+            return
+        for job in settled:
+            self._say(f"job {job.id[:12]}: the owner has decided")
+
+    def _complain(self, line: str) -> None:
+        if line != self._complained:
+            self._complained = line
+            self._say(line)
 
     def _begin(self) -> None:
         ready = [job for job in self.home.jobs.unfinished() if job.report.state is not JobState.WAITING]
@@ -98,11 +112,8 @@ class Backlog:
         try:
             read_config(self.home.layout.config)
         except ClientError as error:
-            if self._refused != str(error):
-                self._refused = str(error)
-                self._say(f"no job begins until config.yaml is right: {error}")
+            self._complain(f"no job begins until config.yaml is right: {error}")
             return False
-        self._refused = ""
         return True
 
     def _tell_waiting(self) -> None:

@@ -23,6 +23,7 @@ from severable_client.bootstrap import Home
 from severable_client.errors import ClientError
 
 TICK_S = 0.25
+STATUS_EVERY_S = 2.0
 LOOPBACK = "127.0.0.1"
 
 
@@ -43,6 +44,7 @@ class Daemon:
         # Plain flags: a signal may interrupt the very thread that holds an Event's lock, and then could not set it.
         self._over = self._hurry = self._reload = False
         self._up = False
+        self._status_s = 0.0
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; every process that was started has ended on return.
@@ -91,7 +93,9 @@ class Daemon:
             self._up = True
             self._tell("up", f"owner {self._home.config.party} is up")
             self._manager.ready()
-        self._manager.status(self._log.discreet(backlog.at()) if self._up else "starting")
+        if time.monotonic() >= self._status_s + STATUS_EVERY_S:
+            self._status_s = time.monotonic()
+            self._manager.status(self._log.discreet(backlog.at()) if self._up else "starting")
 
     def _drain(self, engine: dict[str, Perpetual], backlog: Backlog, upkeep: Upkeep) -> None:
         """End everything: the engine at once, the worker within its grace."""

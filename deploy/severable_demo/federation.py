@@ -58,7 +58,7 @@ class Federation:
         self.processes.launch(owner, "severable-client", "up", "--home", str(self.home(owner)))
 
     def agree(self, recipe: Path, *, min_images: int, ceiling: float) -> None:
-        """Offer, review and sign one contract per owner."""
+        """Offer, review and sign one contract per owner, and approve its recipe."""
         self._coordinate(
             "contract", "offer", *self.owners, "--recipe", str(recipe), "--target", "digits", "--group", GROUP,
             "--min-images", str(min_images), "--ceiling", str(ceiling),
@@ -68,6 +68,7 @@ class Federation:
     def _sign(self, owner: str) -> None:
         self._own(owner, "contract", "review")
         self._own(owner, "contract", "sign", "--yes")
+        self._own(owner, "approve", "--yes")
 
     def train(self) -> None:
         """Have every owner train and ship its shard."""

@@ -17,11 +17,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from PIL import Image
 
+from severable_client.adapters.config import read_config, write_config
 from severable_client.adapters.founding import join
 from severable_client.adapters.memory import MemoryContractStore, MemoryJournal, MemoryRecipeStore
 from severable_client.bootstrap import now
+from severable_client.consent import Rule
 from severable_client.contracts import Holdings, Sides
 from severable_client.exchange import Application, ContractItem, Membership
+from severable_client.home import Layout
 from severable_client.invite import FORMAT, PREFIX, Invite, parse_invite
 from severable_client.joining import Wishes
 from severable_trust.canonical import encode
@@ -252,10 +255,12 @@ def write_images(folder: Path, count: int = 16, size: int = 8, mode: str = "L") 
     return folder
 
 
-def make_home(federation: Federation, root: Path, exchange: str = "127.0.0.1:7002") -> Path:
-    """Join in memory and return the home, with sixteen images beside it."""
+def make_home(federation: Federation, root: Path, exchange: str = "127.0.0.1:7002", rule: Rule = Rule.CONTRACT) -> Path:
+    """Join in memory and return the home, with sixteen images beside it; a signed contract approves its recipes."""
     wishes = Wishes(home=root / "home", data=write_images(root / "images"), legal_name="Owner A")
     join(federation.invite(), wishes, lambda _: MemoryEnrolment(federation, exchange), NOON)
+    path = Layout(wishes.home).config
+    write_config(path, replace(read_config(path), approve=rule))
     return wishes.home
 
 

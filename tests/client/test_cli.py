@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 from client.exchange_service import Service, serving
-from client.samples import RECIPE_BYTES, Federation, make_home, write_images
+from client.fleet_service import fleet_port
+from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, make_home, write_images
 
 from severable_client.adapters.cli import main
+from severable_client.adapters.config import read_config, write_config
 from severable_client.adapters.lock import held
-from severable_client.bootstrap import now, open_home
+from severable_client.bootstrap import job_desk, now, open_home
+from severable_client.consent import Rule
 from severable_client.contracts import open_contract
+from severable_client.ports import JobRequest, JobState
 from severable_protos.v1 import exchange_pb2 as wire
 from severable_trust.contract import Action, ContractState
 from severable_trust.statement import sign_statement, statement_id
@@ -55,8 +59,10 @@ def service() -> Service:
 
 @pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Path]:
-    with serving(service, federation) as address:
+    with serving(service, federation) as address, fleet_port(federation.authority) as fleet:
         made = make_home(federation, tmp_path, address)
+        path = made / "config.yaml"
+        write_config(path, replace(read_config(path), fleet=fleet))
         contract = federation.contract(owner=open_home(made).sides.own, begins=now())
         offer = sign_statement(contract, federation.coordinator)
         service.contracts.append(
@@ -72,6 +78,8 @@ def test_every_command_explains_itself_with_an_example(run: Terminal) -> None:
     commands += [["contract", name] for name in ("list", "review", "sign", "terminate")]
     commands += [["data", "check"], ["key", "show"], ["key", "rotate"], ["report"], ["release"], ["withhold"]]
     commands += [["certificate", name] for name in ("renew", "request", "install")]
+    commands += [["approve"], ["refuse"], ["approvals"]]
+    commands += [["journal", name] for name in ("show", "verify", "restore")]
     for command in commands:
         assert run(*command, "--help") == 0
         assert f"Example: severable-client {' '.join(command)}" in run.out
@@ -125,8 +133,6 @@ def test_signing_without_yes_asks_and_takes_no_answer_for_no(
 
 
 def test_listings_are_json_when_asked(run: Terminal, home: Path) -> None:
-    assert run("doctor", "--home", home, "--format", "json") == 0  # before a recipe is held, to load no torch
-    assert all(check["ok"] for check in json.loads(run.out))
     assert run("contract", "list", "--home", home, "--format", "json") == 0
     (row,) = json.loads(run.out)
     assert row["state"] == "offered"
@@ -146,24 +152,30 @@ def test_status_tells_contracts_and_what_left(run: Terminal, home: Path) -> None
     assert "signed contract" in run.out
 
 
-def test_doctor_names_what_is_wrong_and_exits_1(run: Terminal, home: Path) -> None:
-    open_home(home).layout.tls_key.chmod(0o644)
-    for image in Path(open_home(home).config.data).iterdir():
-        image.unlink()
-    assert run("doctor", "--home", home) == 1
-    failed = [line for line in run.out.splitlines() if line.startswith("FAIL")]
-    assert len(failed) == 2
-    assert "chmod go-rwx" in failed[0]
-    assert "holds no images" in failed[1]
+@pytest.mark.integration
+def test_doctor_finds_nothing_wrong_with_a_whole_home(run: Terminal, home: Path) -> None:
+    run("contract", "sign", "--home", home, "--yes")
+    assert run("doctor", "--home", home, "--format", "json") == 0
+    findings = json.loads(run.out)
+    assert all(finding["ok"] for finding in findings)
+    assert sorted({finding["code"] for finding in findings}) == list(range(10, 24))
 
 
 @pytest.mark.integration
-def test_doctor_lets_the_worker_look_at_every_image(run: Terminal, home: Path) -> None:
+def test_doctor_names_what_is_wrong_with_what_to_do_and_exits_with_the_first_ones_number(
+    run: Terminal, home: Path
+) -> None:
     run("contract", "list", "--home", home)
+    open_home(home).layout.tls_key.chmod(0o644)
     (Path(open_home(home).config.data) / "000.png").write_bytes(b"no picture")
-    assert run("doctor", "--home", home) == 1
-    (failed,) = [line for line in run.out.splitlines() if line.startswith("FAIL")]
-    assert "000.png" in failed
+    assert run("doctor", "--home", home) == 11
+    lines = run.out.splitlines()
+    failed = [(line, lines[place + 1]) for place, line in enumerate(lines) if line.startswith("FAIL")]
+    assert len(failed) == 2
+    assert "chmod go-rwx" in failed[0][1]
+    assert "exit code 11" in failed[0][1]
+    assert "000.png" in failed[1][0]
+    assert "exit code 22" in failed[1][1]
 
 
 def refused(run: Terminal, *arguments: object) -> str:
@@ -232,3 +244,83 @@ def test_a_listing_is_as_last_known_when_nobody_answers(run: Terminal, federatio
     assert run("contract", "list", "--home", home) == 0
     assert "as last known" in run.err
     assert "no contract yet" in run.out
+
+
+def test_the_journal_is_shown_verified_and_restored(run: Terminal, home: Path, tmp_path: Path) -> None:
+    run("contract", "sign", "--home", home, "--yes")
+    assert run("journal", "show", "--home", home) == 0
+    assert "signed contract" in run.out
+    assert run("journal", "show", "--home", home, "--format", "json") == 0
+    assert [row["number"] for row in json.loads(run.out)] == [1, 2]
+    assert run("journal", "verify", "--home", home, "--format", "json") == 0
+    head = json.loads(run.out)["head"]
+    assert run("status", "--home", home) == 0
+    assert f"journal's head: {head}" in run.out
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes((home / "journal.jsonl").read_bytes())
+    assert run("journal", "verify", "--file", copy, "--head", head) == 0
+    copy.write_bytes(copy.read_bytes().splitlines(keepends=True)[0])
+    assert "cut off" in refused(run, "journal", "verify", "--file", copy, "--head", head)
+    (home / "journal.jsonl").write_bytes(copy.read_bytes())
+    assert "cut off" in refused(run, "journal", "verify", "--home", home)
+    assert run("journal", "restore", "--home", home, "--yes") == 0
+    assert run("journal", "verify", "--home", home, "--head", head) == 0
+    assert "no head" in refused(run, "journal", "verify", "--home", home, "--head", "7")
+
+
+def asking(home: Path) -> Path:
+    path = home / "config.yaml"
+    write_config(path, replace(read_config(path), approve=Rule.ASK))
+    return home
+
+
+def waiting_job(home: Path) -> str:
+    """A job that the coordinator asked for and that waits for the owner; returns its id."""
+    (record,) = open_home(home).contracts.all()
+    request = JobRequest(task="t", nonce=NONCE, contract=record.id, recipe=str(RECIPE))
+    assert job_desk(home)(request).state is JobState.UNAPPROVED
+    return open_home(home).jobs.all()[0].id
+
+
+def test_an_owner_sees_a_recipe_in_plain_words_and_approves_it(
+    run: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("contract", "sign", "--home", asking(home), "--yes")
+    job = waiting_job(home)
+    assert run("status", "--home", home) == 0
+    assert f"severable-client approve {RECIPE.hex[:12]}" in run.out
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert run("approve", job[:8], "--home", home) == 0
+    assert "8x8 grey images" in run.out
+    assert "is approved; 1 jobs had waited" in run.out
+    assert open_home(home).jobs.all()[0].report.state is JobState.QUEUED
+    assert run("approvals", "--home", home, "--format", "json") == 0
+    (row,) = json.loads(run.out)
+    assert (row["recipe"], row["decision"], row["jobs_waiting"]) == (str(RECIPE), "approved", "0")
+    assert row["by"]
+    assert row["at"].endswith("Z")
+    assert open_home(home).journal.all()[-1].what.startswith("recipe approved by")
+
+
+def test_an_owner_refuses_a_recipe_and_its_job_is_over(run: Terminal, home: Path) -> None:
+    run("contract", "sign", "--home", asking(home), "--yes")
+    waiting_job(home)
+    assert run("approvals", "--home", home) == 0
+    assert "not decided" in run.out
+    assert run("refuse", "--home", home, "--yes", "--format", "json") == 0
+    assert json.loads(run.out)["decision"] == "refuse"
+    assert open_home(home).jobs.all()[0].report.state is JobState.REFUSED
+
+
+def test_no_answer_to_the_question_is_no_approval(run: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("contract", "sign", "--home", asking(home), "--yes")
+    waiting_job(home)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert run("approve", "--home", home) == 1
+    assert open_home(home).jobs.all()[0].report.state is JobState.UNAPPROVED
+
+
+@pytest.mark.parametrize("what", ["", "ab", "0000", "sha256:zzzz"])
+def test_what_names_no_recipe_is_not_approved(run: Terminal, home: Path, what: str) -> None:
+    assert "severable-client" in refused(run, "approve", what, "--home", home, "--yes")
+    assert open_home(home).approvals.all() == ()

@@ -2,14 +2,18 @@
 
 import hashlib
 import io
+import subprocess
+import sys
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import uvicorn
+from client.samples import Federation, make_home
 from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.supercore.constant import TaskType
@@ -138,6 +142,44 @@ def test_a_bundle_that_no_contract_names_is_refused(node: Node) -> None:
     error = answer_one(node, frozenset({DIGEST})).error
     assert error.code == ErrorCode.INVALID_FAB
     assert hashlib.sha256(other).hexdigest() in (error.reason or "")
+
+
+MARKING = ("client_app.py", "sitecustomize.py", "usercustomize.py", "json.py", "severable_client/__init__.py", "a.pth")
+
+
+def marking_bundle(mark: Path) -> bytes:
+    """A bundle whose every module would leave a mark if a line of it were run, under names that others import."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("pyproject.toml", PROJECT)
+        for name in MARKING:
+            archive.writestr(name, f"import pathlib; pathlib.Path({str(mark)!r}).write_text({name!r})\n")
+    return made.getvalue()
+
+
+@pytest.mark.integration
+def test_no_line_of_a_foreign_bundle_runs_in_the_executor_of_a_home(
+    node: Node, federation: Federation, tmp_path: Path
+) -> None:
+    mark, secret, home = tmp_path / "mark", tmp_path / "secret", make_home(federation, tmp_path)
+    secret.write_bytes(SECRET)
+    foreign = marking_bundle(mark)
+    node.receive(FIELDS, foreign)
+    command = [sys.executable, "-P", "-m", "severable_client.adapters.flower_executor"]
+    command += ["--home", str(home), "--runtime", node.address, "--secret", str(secret)]
+    with subprocess.Popen(command, cwd=tmp_path) as executor:
+        try:
+            deadline = time.monotonic() + 300  # on a busy machine; a quiet one needs seconds
+            while not (replies := node.replies()):
+                assert time.monotonic() < deadline, "no answer came"
+                time.sleep(0.1)
+        finally:
+            executor.terminate()
+    assert replies[0].error.code == ErrorCode.INVALID_FAB
+    assert hashlib.sha256(foreign).hexdigest() in (replies[0].error.reason or "")
+    assert not mark.exists()
+    unpacked = [path for name in MARKING[1:] for path in tmp_path.rglob(Path(name).name)]
+    assert unpacked == []
 
 
 def test_an_empty_list_of_bundles_refuses_everything(node: Node) -> None:

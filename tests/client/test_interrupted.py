@@ -20,9 +20,9 @@ from severable_client.adapters.keys import read_signer
 from severable_client.adapters.training_folder import CHECKPOINT
 from severable_client.bootstrap import Home, job_desk, now, open_home
 from severable_client.contracts import receive
+from severable_client.ending import AGAIN_LATER
 from severable_client.ports import Job, JobRequest, JobState
 from severable_client.training import read_recipe
-from severable_client.worker import AGAIN_LATER
 from severable_diffusion import network
 from severable_diffusion.images import read_image_folder
 from severable_diffusion.training import Trainer

@@ -3,27 +3,44 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from client.samples import NONCE, NOON, RECIPE, RECIPE_BYTES, Federation
+from client.samples import NONCE, NOON, RECIPE, RECIPE_BYTES, Federation, tiny_recipe
 
-from severable_client.adapters.memory import MemoryContractStore, MemoryJobStore, MemoryRecipeStore
+from severable_client.adapters.memory import (
+    MemoryApprovalStore,
+    MemoryContractStore,
+    MemoryJobStore,
+    MemoryJournal,
+    MemoryRecipeStore,
+)
+from severable_client.consent import STANDING_RULE, Consent, Rule
+from severable_client.errors import ConsentError
 from severable_client.jobs import JobDesk, describe, ensure_job, job_id, remaining_s
-from severable_client.ports import ContractRecord, Job, JobReport, JobRequest, JobState
+from severable_client.ports import ContractRecord, Job, JobReport, JobRequest, JobState, JournalKind
 from severable_trust.contract import Action, ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.statement import statement_id
 
 
-def desk_with(federation: Federation, envelope: Envelope, state: ContractState = ContractState.ACTIVE) -> JobDesk:
+def desk_with(
+    federation: Federation,
+    envelope: Envelope,
+    state: ContractState = ContractState.ACTIVE,
+    rule: Rule = Rule.CONTRACT,
+) -> JobDesk:
     contracts, recipes = MemoryContractStore(), MemoryRecipeStore()
     contracts.put(ContractRecord(id=str(statement_id(envelope)), envelope=envelope.to_bytes(), state=state))
     recipes.put(RECIPE_BYTES)
-    seeds = count(1)
+    seeds, jobs = count(1), MemoryJobStore()
+    consent = Consent(
+        approvals=MemoryApprovalStore(), jobs=jobs, journal=MemoryJournal(), clock=lambda: NOON, rule=rule
+    )
     return JobDesk(
         sides=federation.sides,
         contracts=contracts,
         recipes=recipes,
-        jobs=MemoryJobStore(),
+        jobs=jobs,
+        consent=consent,
         clock=lambda: NOON,
         draw_seed=lambda: next(seeds),
     )
@@ -179,3 +196,77 @@ def test_remaining_time_follows_the_pace_so_far(federation: Federation) -> None:
     assert describe(job, NOON + timedelta(seconds=25)) == (
         "job abababababab: training, step 10 of 40, about 55 s left (loss 0.5)"
     )
+
+
+def test_the_first_use_of_a_recipe_waits_for_the_owner(federation: Federation) -> None:
+    envelope = federation.signed()
+    desk = desk_with(federation, envelope, rule=Rule.ASK)
+    report = desk(request_for(envelope))
+    assert report.state is JobState.UNAPPROVED
+    assert f"severable-client approve {RECIPE.hex[:12]}" in report.detail
+    assert desk.consent.settle() == ()
+    (settled,) = desk.consent.decide(str(RECIPE), granted=True, by="ada")
+    assert desk(request_for(envelope)).state is JobState.QUEUED
+    assert settled.id == job_id(request_for(envelope))
+
+
+def test_an_approved_recipe_is_not_asked_about_again_and_the_decision_is_journalled(federation: Federation) -> None:
+    envelope = federation.signed()
+    desk = desk_with(federation, envelope, rule=Rule.ASK)
+    desk.consent.decide(str(RECIPE), granted=True, by="ada")
+    assert desk(request_for(envelope)).state is JobState.QUEUED
+    assert desk(request_for(envelope, nonce="6b" * 32)).state is JobState.QUEUED
+    (entry,) = desk.consent.journal.all()
+    assert (entry.what, entry.subject, entry.kind) == ("recipe approved by ada", str(RECIPE), JournalKind.DECIDED)
+    (approval,) = desk.consent.approvals.all()
+    assert (approval.recipe, approval.granted, approval.by, approval.at) == (str(RECIPE), True, "ada", NOON)
+
+
+def test_a_changed_recipe_asks_again(federation: Federation) -> None:
+    changed = tiny_recipe(max_steps=7)
+    envelope = federation.signed(federation.contract(recipes=(RECIPE, Digest.of(changed))))
+    desk = desk_with(federation, envelope, rule=Rule.ASK)
+    desk.recipes.put(changed)
+    desk.consent.decide(str(RECIPE), granted=True, by="ada")
+    assert desk(request_for(envelope)).state is JobState.QUEUED
+    assert desk(request_for(envelope, recipe=str(Digest.of(changed)))).state is JobState.UNAPPROVED
+
+
+def test_a_refused_recipe_refuses_what_waited_and_what_comes(federation: Federation) -> None:
+    envelope = federation.signed()
+    desk = desk_with(federation, envelope, rule=Rule.ASK)
+    desk(request_for(envelope))
+    desk.consent.decide(str(RECIPE), granted=False, by="ada")
+    assert desk(request_for(envelope)).state is JobState.REFUSED
+    assert "the owner refused" in desk(request_for(envelope, nonce="6b" * 32)).detail
+    assert len(desk.jobs.all()) == 1
+    with pytest.raises(ConsentError, match="the owner refused"):
+        desk.consent.require(str(RECIPE))
+
+
+def test_a_refusal_stands_against_the_standing_rule(federation: Federation) -> None:
+    envelope = federation.signed()
+    desk = desk_with(federation, envelope, rule=Rule.CONTRACT)
+    desk.consent.decide(str(RECIPE), granted=False, by="ada")
+    assert desk(request_for(envelope)).state is JobState.REFUSED
+
+
+def test_the_standing_rule_approves_by_the_contract_and_says_so(federation: Federation) -> None:
+    envelope = federation.signed()
+    desk = desk_with(federation, envelope, rule=Rule.CONTRACT)
+    assert desk(request_for(envelope)).state is JobState.QUEUED
+    (approval,) = desk.consent.approvals.all()
+    assert approval.by == STANDING_RULE
+
+
+def test_without_a_contract_no_standing_rule_approves_anything(federation: Federation) -> None:
+    envelope = federation.signed()
+    desk = desk_with(federation, envelope, ContractState.SUSPENDED, rule=Rule.CONTRACT)
+    assert desk(request_for(envelope)).state is JobState.REFUSED
+    assert desk.consent.approvals.all() == ()
+
+
+def test_what_is_not_decided_may_not_be_trained(federation: Federation) -> None:
+    desk = desk_with(federation, federation.signed(), rule=Rule.ASK)
+    with pytest.raises(ConsentError, match="waits for the owner's approval"):
+        desk.consent.require(str(RECIPE))

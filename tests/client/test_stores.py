@@ -8,7 +8,8 @@ import pytest
 
 from severable_client.adapters.database import open_database
 from severable_client.adapters.files import FolderRecipeStore, write_whole
-from severable_client.adapters.sql import SqlContractStore, SqlJournal
+from severable_client.adapters.journal import SqlJournal
+from severable_client.adapters.sql import SqlContractStore
 from severable_client.errors import StorageError
 from severable_client.ports import ContractRecord
 from severable_trust.contract import ContractState
@@ -42,7 +43,7 @@ def test_a_state_without_its_envelope_is_an_error_that_names_the_file(tmp_path: 
 def test_a_file_that_is_no_database_is_an_error_of_one_line(tmp_path: Path) -> None:
     (tmp_path / "state.db").write_bytes(b"this is no database, not by any means, of SQLite" * 40)
     with pytest.raises(StorageError, match=r"state\.db"):
-        SqlJournal(open_database(tmp_path / "state.db")).all()
+        SqlJournal(open_database(tmp_path / "state.db"), tmp_path / "journal.jsonl").all()
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_the_old_file(

@@ -13,7 +13,7 @@ from severable_client.bootstrap import Home, allowed_bundles, job_desk, now, ope
 from severable_client.contracts import receive
 from severable_client.errors import AbandonedError, UnreachableError
 from severable_client.jobs import remaining_s
-from severable_client.ports import Job, JobReport, JobRequest, JobState
+from severable_client.ports import Job, JobReport, JobRequest, JobState, JournalKind
 from severable_client.shipping import Patience
 from severable_client.worker import Worker, main
 from severable_trust.contract import Contract, ContractState
@@ -73,7 +73,11 @@ def test_a_job_ends_shipped_with_the_shards_id_and_a_journal(
     assert report.state is JobState.SHIPPED
     assert report.detail == str(statement_id(Envelope.parse(service.claims[-1])))
     assert (report.step, report.steps) == (6, 6)
-    assert [entry.what for entry in home.journal.all()][1:] == ["shard, upload begun", "shard, admitted"]
+    sent = [entry.what for entry in home.journal.all() if entry.kind is JournalKind.SENT]
+    assert sent[1:] == [
+        "shard, upload begun",
+        "shard, admitted",
+    ]
     assert sorted(service.held) == ["config.json", "manifest.json", "model.safetensors"]
 
 
@@ -249,3 +253,51 @@ def test_a_claim_says_what_the_worker_measured(home: Home, federation: Federatio
     work(home, queued(home, federation))
     claim = read_unverified(service.claims[-1], ShardClaim)
     assert (claim.party, claim.images, claim.gate.images) == ("owner-a", 16, 16)
+
+
+def test_a_worker_that_is_asked_to_end_stops_training_and_leaves_the_job_open(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    job = queued(home, federation)
+    with pytest.raises(AbandonedError, match="goes on"):
+        Worker(home, job, lambda: None, QUICK, ending=lambda: True).run()
+    left = home.jobs.get(job.id)
+    assert left is not None
+    assert not left.report.state.final
+    assert service.claims == []
+
+
+def test_a_worker_that_is_asked_to_end_may_still_finish_its_upload(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    job = queued(home, federation)
+
+    def ending() -> bool:
+        held = home.jobs.get(job.id)
+        return held is not None and held.report.state in {JobState.GATING, JobState.SHIPPING}
+
+    assert Worker(home, job, lambda: None, QUICK, ending=ending).run().state is JobState.SHIPPED
+
+
+def test_a_refusal_while_a_recipe_is_trained_ends_the_job(home: Home, federation: Federation, service: Service) -> None:
+    job = queued(home, federation)
+
+    def tether() -> None:
+        held = home.jobs.get(job.id)
+        if held is not None and held.report.state is JobState.TRAINING:
+            home.consent.decide(str(RECIPE), granted=False, by="ada")
+
+    report = work(home, job, tether)
+    assert report.state is JobState.FAILED
+    assert "the owner refused" in report.detail
+    assert service.claims == []
+
+
+def test_the_coordinator_is_not_told_the_name_of_an_image(home: Home, federation: Federation) -> None:
+    job = queued(home, federation)
+    odd = Path(home.config.data) / "Jane Doe.png"
+    odd.write_bytes(b"no picture")
+    assert "Jane Doe" in work(home, job).detail  # the owner is, by `status`
+    told = job_desk(home.layout.root)(job.request)
+    assert told.state is JobState.FAILED
+    assert "Jane" not in told.detail

@@ -5,16 +5,21 @@ from pathlib import Path
 
 import pytest
 
+from severable_client.adapters.approvals import SqlApprovalStore
 from severable_client.adapters.database import open_database
 from severable_client.adapters.files import FolderRecipeStore
+from severable_client.adapters.journal import SqlJournal
 from severable_client.adapters.memory import (
+    MemoryApprovalStore,
     MemoryContractStore,
     MemoryJobStore,
     MemoryJournal,
     MemoryRecipeStore,
 )
-from severable_client.adapters.sql import SqlContractStore, SqlJobStore, SqlJournal
+from severable_client.adapters.sql import SqlContractStore, SqlJobStore
+from severable_client.consent import Approval, ApprovalStore
 from severable_client.errors import JobStateError
+from severable_client.journal import BEGINNING, check_chain, link_after
 from severable_client.ports import (
     ContractRecord,
     ContractStore,
@@ -25,6 +30,7 @@ from severable_client.ports import (
     JobStore,
     Journal,
     JournalEntry,
+    JournalKind,
     RecipeStore,
 )
 from severable_trust.contract import ContractState
@@ -51,7 +57,14 @@ def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> JobStore:
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Journal:
     if request.param == "memory":
         return MemoryJournal()
-    return SqlJournal(open_database(tmp_path / "state.db"))
+    return SqlJournal(open_database(tmp_path / "state.db"), tmp_path / "journal.jsonl")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def approvals(request: pytest.FixtureRequest, tmp_path: Path) -> ApprovalStore:
+    if request.param == "memory":
+        return MemoryApprovalStore()
+    return SqlApprovalStore(open_database(tmp_path / "state.db"))
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -164,3 +177,40 @@ def test_the_journal_keeps_what_was_noted_in_order(journal: Journal) -> None:
     for entry in entries:
         journal.note(entry)
     assert journal.all() == entries
+
+
+def test_the_journal_chains_every_entry_to_the_one_before(journal: Journal) -> None:
+    assert journal.links() == ()
+    for number, kind in enumerate([JournalKind.SENT, JournalKind.DECIDED, JournalKind.SENT]):
+        journal.note(JournalEntry(at=NOON, what="a thing", subject=ID_A, bytes=number, kind=kind))
+    first, second, third = journal.links()
+    assert first.previous == BEGINNING
+    assert second == link_after(second.entry, first)
+    assert third == link_after(third.entry, second)
+    assert second.entry.kind is JournalKind.DECIDED
+    check_chain([first, second, third], "it")
+
+
+def test_a_decision_is_found_as_it_was_put_and_replaced_by_the_next(approvals: ApprovalStore) -> None:
+    assert approvals.get(ID_A) is None
+    first = Approval(recipe=ID_A, granted=True, by="ada", at=NOON)
+    second = Approval(recipe=ID_A, granted=False, by="bob", at=NOON + timedelta(minutes=1))
+    for decision in (first, second):
+        approvals.put(decision)
+        assert approvals.get(ID_A) == decision
+    other = Approval(recipe=ID_B, granted=True, by="ada", at=NOON)
+    approvals.put(other)
+    assert approvals.all() == (second, other)
+
+
+def test_a_start_that_was_ended_on_purpose_is_not_counted(jobs: JobStore) -> None:
+    jobs.add(job())
+    jobs.forgive(job().id, NOON)
+    jobs.attempt(job().id, NOON)
+    jobs.attempt(job().id, NOON)
+    jobs.forgive(job().id, NOON)
+    kept = jobs.get(job().id)
+    assert kept is not None
+    assert kept.attempts == 1
+    with pytest.raises(JobStateError, match="unknown"):
+        jobs.forgive("f" * 64, NOON)

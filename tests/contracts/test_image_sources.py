@@ -7,8 +7,7 @@ import pytest
 from client.image_sets import Sample, as_archives, as_folder, png
 
 from severable_client.adapters.data_folder import open_source
-from severable_client.catalogue import Picture, Trouble, catalogue_of
-from severable_client.ports import ImageSource
+from severable_client.catalogue import ImageSource, Picture, Trouble, catalogue_of
 
 SAMPLES = [
     Sample("a", png(1), "cat", "a cat  on a mat", "case-1"),

@@ -10,17 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import grpc
-from client.samples import Federation, make_home
+from client.samples import NOON, Federation, make_home
 from diffusion.recipes import tiny
 from fuzzing.law import Target
 from fuzzing.wire import NoMessageError, seeds, sent
 from google.protobuf.message import Message
 
 from severable_client.adapters.exchange_grpc import GrpcExchange
-from severable_client.errors import ClientError
+from severable_client.errors import ClientError, JournalError
 from severable_client.exchange import FileChunk
 from severable_client.home import Layout
 from severable_client.invite import PREFIX, Invite, parse_invite
+from severable_client.journal import line_of, link_after, parse_lines
+from severable_client.ports import JournalEntry, JournalKind
 from severable_diffusion.errors import RecipeError
 from severable_diffusion.recipe import Recipe
 from severable_protos.v1 import exchange_pb2 as pb
@@ -144,6 +146,12 @@ def _replies() -> tuple[bytes, ...]:
     return tuple(seed for which, message in messages for seed in seeds(which, message))
 
 
+def _journals() -> tuple[bytes, ...]:
+    first = link_after(JournalEntry(at=NOON, what="signed contract", subject="sha256:00", bytes=2048), None)
+    decided = JournalEntry(at=NOON, what="recipe approved", subject="é", bytes=0, kind=JournalKind.DECIDED)
+    return (line_of(first), line_of(first) + line_of(link_after(decided, first)))
+
+
 INVITE = Target(name="invite", read=_invite, errors=(ClientError,), seeds=_invites)
 REPLIES = Target(name="exchange-replies", read=_reply, errors=(ClientError, NoMessageError), seeds=_replies)
 RECIPE = Target(
@@ -158,4 +166,11 @@ RECIPE_FILE = Target(
     errors=(RecipeError,),
     seeds=lambda: (tiny().to_bytes(),),
 )
-TARGETS = (INVITE, RECIPE, RECIPE_FILE, REPLIES)
+JOURNAL = Target(
+    name="journal",
+    read=lambda data: parse_lines(data, "journal.jsonl"),
+    errors=(JournalError,),
+    seeds=_journals,
+    write=lambda links: b"".join(map(line_of, links)),
+)
+TARGETS = (INVITE, RECIPE, RECIPE_FILE, REPLIES, JOURNAL)

@@ -5,23 +5,27 @@ Light on purpose: the Flower executor and the command line import it, torch is n
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from severable_client.adapters.approvals import SqlApprovalStore
 from severable_client.adapters.config import Config, read_config
 from severable_client.adapters.database import open_database
 from severable_client.adapters.decisions import FolderDecisionStore
 from severable_client.adapters.exchange_grpc import TIMEOUT_S, GrpcExchange
 from severable_client.adapters.files import FolderRecipeStore, FolderRemovalStore, FolderViewStore, storage
+from severable_client.adapters.journal import SqlJournal
 from severable_client.adapters.keys import read_former, read_public
 from severable_client.adapters.signing import own_signer
-from severable_client.adapters.sql import SqlContractStore, SqlJobStore, SqlJournal
+from severable_client.adapters.sql import SqlContractStore, SqlJobStore
+from severable_client.consent import ApprovalStore, Consent
 from severable_client.contracts import Holdings, Sides, permitted_apps
+from severable_client.discretion import Discretion
 from severable_client.errors import HomeError
 from severable_client.home import Layout
 from severable_client.jobs import MAX_SEED, JobDesk
-from severable_client.ports import ContractStore, JobReport, JobRequest, JobStore, Journal, RecipeStore
+from severable_client.ports import ContractStore, JobReport, JobRequest, JobStore, RecipeStore
 from severable_client.release import Desk
 from severable_client.removal import RemovalStore
 from severable_client.witness import Witness
@@ -41,8 +45,20 @@ class Home:
     contracts: ContractStore
     recipes: RecipeStore
     jobs: JobStore
-    journal: Journal
+    journal: SqlJournal
     removals: RemovalStore
+    approvals: ApprovalStore
+
+    @property
+    def consent(self) -> Consent:
+        """What deciding about recipes needs."""
+        return Consent(
+            approvals=self.approvals,
+            jobs=self.jobs,
+            journal=self.journal,
+            clock=now,
+            rule=self.config.approve,
+        )
 
     @property
     def holdings(self) -> Holdings:
@@ -114,22 +130,31 @@ def open_home(path: Path) -> Home:
         contracts=SqlContractStore(engine, layout.contracts),
         recipes=FolderRecipeStore(layout.recipes),
         jobs=SqlJobStore(engine),
-        journal=SqlJournal(engine),
+        journal=SqlJournal(engine, layout.journal),
         removals=FolderRemovalStore(layout.removals),
+        approvals=SqlApprovalStore(engine),
     )
 
 
 def job_desk(path: Path) -> Callable[[JobRequest], JobReport]:
     """Return the desk that answers a coordinator's requests for the home in a folder; raises as `open_home`."""
     home = open_home(path)
-    return JobDesk(
+    discreet = Discretion(Path(home.config.data))
+    desk = JobDesk(
         sides=home.sides,
         contracts=home.contracts,
         recipes=home.recipes,
         jobs=home.jobs,
+        consent=home.consent,
         clock=now,
         draw_seed=lambda: secrets.randbelow(MAX_SEED),
     )
+
+    def answer(request: JobRequest) -> JobReport:
+        report = desk(request)
+        return replace(report, detail=discreet(report.detail))
+
+    return answer
 
 
 def allowed_bundles(path: Path) -> Callable[[], frozenset[str]]:

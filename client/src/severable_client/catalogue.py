@@ -7,8 +7,9 @@ sorted, so neither file names nor their order enter; without the salt nobody can
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from severable_client.errors import DataFolderError
 from severable_trust.digest import Digest
@@ -72,6 +73,22 @@ class Trouble:
             character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
             for character in f"{self.place} {self.line}"
         )
+
+
+class ImageSource(Protocol):
+    """An owner's images, always in one order while the files stay as they are. It never holds more than one of them."""
+
+    def count(self) -> int:
+        """Return how many there are by their names alone; none is opened.
+
+        Raises:
+            DataFolderError: a folder cannot be read.
+        """
+        ...
+
+    def scan(self) -> Iterator[Picture | Trouble]:
+        """Yield every image, not decoded, and a line for everything that is no usable one, where it is met."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ from types import FrameType
 
 from severable_client.errors import AbandonedError
 
+AGAIN_LATER = 75  # exit code of a worker whose job can be taken up again: EX_TEMPFAIL of sysexits.h
+
 
 @contextmanager
 def asked_to_end() -> Iterator[Callable[[], bool]]:

@@ -8,12 +8,14 @@
     ├── ConfigError                    config.yaml: the field is named
     ├── InviteError                    an invite that cannot be read, is out of date, or shows another fingerprint
     ├── ContractProblemError           a contract that is unknown, not ours, not signed, or does not allow it
+    ├── ConsentError                   a recipe that the owner has not approved, or refused
     ├── DataFolderError                the image folder: what is wrong and in which file
     ├── TrainingError                  a recipe or a network that cannot be trained here
     ├── GateError                      a shard that must not leave this machine
     ├── ReleaseError                   a decision about a shard that contradicts the one made, or is of the wrong form
     ├── JobStateError                  a step that a job's state does not allow
     ├── AbandonedError                 the daemon that started this process has ended; the job stays as it is
+    ├── JournalError                   the journal was altered, or its file and the database differ
     ├── StorageError                   the disk: not readable or not writable
     │   └── DiskFullError              no space is left; once there is, the same thing goes on
     ├── EngineStartError               a child of the daemon that cannot be started
@@ -50,6 +52,10 @@ class ContractProblemError(ClientError):
     """The contract is unknown, not this party's, not signed by both, or does not allow what was asked."""
 
 
+class ConsentError(ClientError):
+    """The owner has not approved the recipe, or refused it."""
+
+
 class DataFolderError(ClientError):
     """The image folder is missing, unreadable or mixed; the folder or file is named."""
 
@@ -72,6 +78,10 @@ class JobStateError(ClientError):
 
 class AbandonedError(ClientError):
     """The daemon that started this process has ended; the job stays as it is."""
+
+
+class JournalError(ClientError):
+    """An entry of the journal was altered, removed, added, moved or cut off; where is named."""
 
 
 class StorageError(ClientError):

@@ -38,8 +38,14 @@ class JobReports:
         self._said_s = 0.0
 
     def permit(self) -> Contract:
-        """Return the contract that permits the job; raises ContractProblemError once none does."""
+        """Return the contract that permits the job.
+
+        Raises:
+            ConsentError: the owner refused the recipe.
+            ContractProblemError: no contract permits the job any more.
+        """
         asked = self._job.request
+        self._home.consent.require(asked.recipe)
         return permit(asked.contract, self._home.sides, self._home.contracts, now(), recipe=asked.recipe)
 
     def say(self, state: JobState, *, step: int, steps: int, detail: str = "") -> None:
@@ -47,7 +53,8 @@ class JobReports:
 
         Raises:
             AbandonedError: this process should go on no longer.
-            ContractProblemError: asked again all along, since a contract may end while its shard is being trained.
+            ConsentError, ContractProblemError: as `permit`, asked again all along: a contract may end while its shard
+                is being trained.
             JobStateError: somebody else has ended the job.
         """
         moment = time.monotonic()

@@ -1,7 +1,8 @@
 """Make sure that a job exists: what a coordinator's message leads to, and nothing more.
 
-A request is untrusted. It is answered in milliseconds: refused with one line, or queued for the daemon's worker, or,
-when it was asked before, with where the job stands. Training happens elsewhere (worker.py).
+A request is untrusted. It is answered in milliseconds: refused with one line, or queued for the daemon's worker (at the
+first use of a recipe it waits until the owner approves), or, when it was asked before, with where the job stands.
+Training happens elsewhere (worker.py).
 """
 
 import re
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from severable_client.consent import Consent, not_decided, refused
 from severable_client.contracts import Sides, permit
 from severable_client.errors import ContractProblemError
 from severable_client.ports import Clock, ContractStore, Job, JobReport, JobRequest, JobState, JobStore, RecipeStore
@@ -32,6 +34,7 @@ class JobDesk:
         contracts: contracts held.
         recipes: recipes held.
         jobs: jobs known.
+        consent: what the owner agreed to.
         clock: the time now.
         draw_seed: a fresh secret number from 0 to 2**62 - 1 for each call.
     """
@@ -40,6 +43,7 @@ class JobDesk:
     contracts: ContractStore
     recipes: RecipeStore
     jobs: JobStore
+    consent: Consent
     clock: Clock
     draw_seed: Callable[[], int]
 
@@ -77,9 +81,16 @@ def ensure_job(request: JobRequest, desk: JobDesk) -> JobReport:
         return JobReport(state=JobState.REFUSED, detail=str(error))
     if desk.recipes.get(request.recipe) is None:
         return JobReport(state=JobState.REFUSED, detail=f"recipe {request.recipe} is not held here")
-    queued = JobReport(state=JobState.QUEUED, detail="waiting for the daemon's worker")
+    agreed = desk.consent.standing(request.recipe)
+    if agreed is False:
+        return JobReport(state=JobState.REFUSED, detail=refused(request.recipe))
+    report = (
+        JobReport(state=JobState.QUEUED, detail="waiting for the daemon's worker")
+        if agreed
+        else JobReport(state=JobState.UNAPPROVED, detail=not_decided(request.recipe))
+    )
     job = Job(
-        id=job_id(request), request=request, seed=desk.draw_seed(), report=queued, created=now, updated=now,
+        id=job_id(request), request=request, seed=desk.draw_seed(), report=report, created=now, updated=now,
     )  # fmt: skip
     return desk.jobs.add(job).report
 

@@ -5,13 +5,11 @@ that the in-memory and the SQLite implementation both pass. Times are UTC and al
 side sees it is in ``exchange``.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from severable_client.catalogue import Picture, Trouble
 from severable_trust.contract import ContractState
 
 
@@ -20,6 +18,7 @@ class JobState(StrEnum):
 
     PENDING = "pending"
     REFUSED = "refused"
+    UNAPPROVED = "waiting for approval"
     QUEUED = "queued"
     TRAINING = "training"
     GATING = "gating"
@@ -28,6 +27,11 @@ class JobState(StrEnum):
     SHIPPED = "shipped"
     WITHHELD = "withheld"
     FAILED = "failed"
+
+    @property
+    def waits(self) -> bool:
+        """Whether the owner has to decide before anything follows: about the recipe, or about the shard."""
+        return self in {JobState.UNAPPROVED, JobState.UNRELEASED}
 
     @property
     def final(self) -> bool:
@@ -97,14 +101,39 @@ class ContractRecord:
     state: ContractState
 
 
+class JournalKind(StrEnum):
+    """What an entry of the journal tells of."""
+
+    SENT = "sent"
+    DECIDED = "decided"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """One thing that left this machine: when, what, about what, how many bytes."""
+    """One thing that left this machine, or that its owner decided: when, what, about what, how many bytes left."""
 
     at: datetime
     what: str
     subject: str
     bytes: int
+    kind: JournalKind = JournalKind.SENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """An entry in its place in the journal's chain (severable_client.journal has the definition).
+
+    Attributes:
+        number: its place, from 1.
+        previous: hash of the entry before, 64 hex digits; zeros for the first.
+        entry: the entry.
+        hash: of all of the above, 64 hex digits.
+    """
+
+    number: int
+    previous: str
+    entry: JournalEntry
+    hash: str
 
 
 class Clock(Protocol):
@@ -176,6 +205,14 @@ class JobStore(Protocol):
         """
         ...
 
+    def forgive(self, job_id: str, at: datetime) -> None:
+        """Take one start of a worker back: it was ended on purpose, and says nothing about the job.
+
+        Raises:
+            JobStateError: the job is unknown or already final.
+        """
+        ...
+
     def unfinished(self) -> tuple[Job, ...]:
         """Return every job that is not final, oldest first."""
         ...
@@ -185,24 +222,8 @@ class JobStore(Protocol):
         ...
 
 
-class ImageSource(Protocol):
-    """An owner's images, always in one order while the files stay as they are. It never holds more than one of them."""
-
-    def count(self) -> int:
-        """Return how many there are by their names alone; none is opened.
-
-        Raises:
-            DataFolderError: a folder cannot be read.
-        """
-        ...
-
-    def scan(self) -> Iterator[Picture | Trouble]:
-        """Yield every image, not decoded, and a line for everything that is no usable one, where it is met."""
-        ...
-
-
 class Journal(Protocol):
-    """Appended to whenever something is about to leave this machine."""
+    """Appended to whenever something is about to leave this machine, and when its owner decides; a chain by hashes."""
 
     def note(self, entry: JournalEntry) -> None:
         """Append."""
@@ -210,4 +231,8 @@ class Journal(Protocol):
 
     def all(self) -> tuple[JournalEntry, ...]:
         """Return every entry, oldest first."""
+        ...
+
+    def links(self) -> tuple[Link, ...]:
+        """Return every entry with its place in the chain, oldest first."""
         ...

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from severable_client.errors import JobStateError, ReleaseError
 from severable_client.jobs import short_id
-from severable_client.ports import Clock, Job, JobReport, JobState, JobStore, Journal, JournalEntry
+from severable_client.ports import Clock, Job, JobReport, JobState, JobStore, Journal, JournalEntry, JournalKind
 
 MAX_REASON = 300  # characters
 WAITS = "it passed the gate; its owner decides whether it leaves"
@@ -133,5 +133,6 @@ def _decide(job: Job, decision: Decision, desk: Desk) -> Decision:
     if kept.verb is not decision.verb:
         raise ReleaseError(f"job {name} was {kept.verb} at {kept.at:%Y-%m-%d %H:%M:%S} UTC; that stands")
     said = f"shard {kept.verb}" + (f": {kept.reason}" if kept.reason else "")
-    desk.journal.note(JournalEntry(at=desk.clock(), what=said, subject=decision.shard, bytes=0))
+    entry = JournalEntry(at=desk.clock(), what=said, subject=decision.shard, bytes=0, kind=JournalKind.DECIDED)
+    desk.journal.note(entry)
     return kept

@@ -5,8 +5,8 @@
 
 The daemon starts it, one at a time; it is the only process that loads torch. It can be killed at any moment: the next
 one goes on from the last checkpoint to the same bytes, or, if a signed claim is there, goes on shipping them. Asked to
-end (SIGTERM), a training writes a checkpoint and ends, a shard that is measured is measured first, an upload that has
-begun goes on, and none begins. It exits with 75 where the job can be taken up again.
+end (SIGTERM), a training writes a checkpoint and ends, while measuring and uploading go on for as long as the daemon
+lets them. It exits with 75 where the job can be taken up again.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from severable_client.adapters.config import Release
 from severable_client.adapters.held_shard import held_claim
 from severable_client.adapters.prepared_images import look_through
 from severable_client.bootstrap import Home, now, open_home
-from severable_client.ending import asked_to_end, tether_to_parent
+from severable_client.ending import AGAIN_LATER, asked_to_end, tether_to_parent
 from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError
 from severable_client.job_reports import EVERY_S, JobReports
 from severable_client.job_training import JobTraining
@@ -32,8 +32,6 @@ from severable_client.shipping import Parcel, Patience, ship
 from severable_client.training import read_recipe, recipe_bytes
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Proven
-
-AGAIN_LATER = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class Worker:
@@ -61,7 +59,6 @@ class Worker:
         self._home = home
         self._job = job
         self._patience = patience
-        self._ending = ending
         self._folder = home.layout.jobs / job.id
         self._reports = JobReports(home, job, tether, report_every_s)
         self._training = JobTraining(home, job, self._reports, ending)
@@ -95,8 +92,6 @@ class Worker:
         return waits if self._home.config.release is Release.MANUAL else None
 
     def _ship(self, claim: Proven[ShardClaim]) -> JobReport:
-        if self._ending():
-            raise AbandonedError("asked to end before the upload; the job goes on with it at the next `up`")
         sizes = {file.name: file.size for file in claim.value.files}
         parcel = Parcel(claim=claim.envelope.to_bytes(), shard=str(claim.id), sizes=sizes, open=self._open)
         steps = claim.value.steps

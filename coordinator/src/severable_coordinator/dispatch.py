@@ -18,10 +18,11 @@ class JobState(StrEnum):
 
     PENDING = "pending"
     REFUSED = "refused"
+    UNAPPROVED = "waiting for approval"  # of the recipe
     QUEUED = "queued"
     TRAINING = "training"
     GATING = "gating"
-    UNRELEASED = "waiting for release"  # the owner decides by hand
+    UNRELEASED = "waiting for release"  # of the shard
     SHIPPING = "shipping"
     SHIPPED = "shipped"
     WITHHELD = "withheld"

@@ -1,100 +1,142 @@
-"""The checks of `doctor`: each looks at one thing and says in one line how it is, or what to do about it."""
+"""The checks of `doctor`: each looks at one thing and says in one line how it is, and in another what to do about it.
+
+Every check has a number for good; `doctor` ends with the number of the first that fails. docs/owner-operations.md has
+the list.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from severable_client.adapters import renewal
+from severable_client.adapters import machine, reachability, renewal
 from severable_client.adapters.data_folder import count_images
 from severable_client.adapters.files import FolderViewStore
 from severable_client.adapters.keys import certificate_term, loose_permissions
+from severable_client.adapters.unwell import UnwellError
 from severable_client.bootstrap import Home, now
 from severable_client.contracts import FINAL, open_contract
 from severable_client.errors import ClientError
+from severable_trust.contract import ContractState
 
 LEAST_FREE_BYTES = 1 << 30
 TIMEOUT_S = 5.0
 WORKER_TIMEOUT_S = 300.0
 
+Check = Callable[[Home], str]
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was looked at, whether it is well, and one line."""
+    """What was looked at, its number, whether it is well, one line, and what to do ("" if nothing)."""
 
     what: str
+    code: int
     well: bool
     line: str
+    remedy: str = ""
 
 
 def examine(home: Home) -> Iterator[Finding]:
     """Yield one finding after the other; nothing is changed."""
-    checks: tuple[tuple[str, Callable[[Home], str]], ...] = (
-        ("home", _home),
-        ("keys", _keys),
-        ("certificate", _certificate),
-        ("images", _images),
-        ("coordinator", _coordinator),
-        ("log", _log),
-        ("disk", _disk),
+    for what, code, check, remedy in _checks():
+        yield _finding(what, code, check, remedy, home)
+    yield from _with_torch(home)
+
+
+def _checks() -> tuple[tuple[str, int, Check, str], ...]:
+    """Return name, number, check, and the remedy where an error has none of its own."""
+    return (
+        ("home", 10, _home, "restore the home from a backup"),
+        ("keys", 11, _keys, "restore the keys from a backup"),
+        ("journal", 12, _journal, "compare with a backup, then `severable-client journal restore`"),
+        ("certificate", 13, _certificate, "see `severable-client certificate --help`"),
+        ("contracts", 14, _contracts, "see `severable-client contract list`"),
+        ("images", 15, _images, "check `data` in config.yaml"),
+        ("disk", 16, _disk, "free at least 1 GiB"),
+        ("coordinator", 17, _coordinator, "check address, network and firewall"),
+        ("fleet port", 18, _fleet, "check address, network and firewall"),
+        ("clock", 19, _clock, "check the network first"),
+        ("log", 20, _log, "ask the other parties what they see"),
     )
-    for what, check in checks:
-        yield _finding(what, check, home)
-    for digest in _recipes(home):
-        yield _finding(f"images for recipe {digest.removeprefix('sha256:')[:12]}", partial(_fit, digest), home)
 
 
-def _finding(what: str, check: Callable[[Home], str], home: Home) -> Finding:
+def _with_torch(home: Home) -> Iterator[Finding]:
+    """Yield what only a process with torch can tell; it is asked once for everything."""
+    recipes = _recipes(home)
     try:
-        return Finding(what, well=True, line=check(home))
-    except (_Unwell, ClientError) as error:
-        return Finding(what, well=False, line=str(error))
+        found = machine.probe(home.layout.root, recipes, _image_count(home))
+    except UnwellError as error:
+        yield Finding("torch", 21, well=False, line=str(error), remedy=error.remedy)
+        return
+    yield _finding("torch", 21, lambda _: machine.torch_against_driver(found, machine.driver()), "", home)
+    for digest in recipes:
+        name = digest.removeprefix("sha256:")[:12]
+        yield _finding(f"images for recipe {name}", 22, partial(_fit, digest), "correct the images", home)
+        need = found["recipes"][digest]
+        yield _finding(f"memory for recipe {name}", 23, partial(_memory, need), "free memory", home)
 
 
-class _Unwell(Exception):  # noqa: N818  # a finding on its way to its line, not an error of the program
-    """What is wrong and what to do."""
+def _finding(what: str, code: int, check: Check, remedy: str, home: Home) -> Finding:
+    try:
+        return Finding(what, code, well=True, line=check(home))
+    except UnwellError as error:
+        return Finding(what, code, well=False, line=str(error), remedy=error.remedy)
+    except ClientError as error:
+        line, _, own = str(error).rpartition("; ")  # an error's line ends with what to do
+        return Finding(what, code, well=False, line=line or own, remedy=own if line else remedy)
 
 
 def _home(home: Home) -> str:
     missing = [str(folder) for folder in home.layout.folders() if not folder.is_dir()]
     if missing:
-        raise _Unwell(f"{', '.join(missing)} missing; restore it from a backup or make the folder")
+        raise UnwellError(f"{', '.join(missing)} missing", "restore it from a backup or make the folder")
     return f"{home.layout.root} of {home.config.party}"
 
 
-def _log(home: Home) -> str:
-    views = FolderViewStore(home.layout)
-    if alarms := views.alarms():
-        raise _Unwell(f"the coordinator contradicted itself; read {alarms[-1]} and ask the other parties")
-    held = views.checkpoint()
-    return f"last seen with {held.splitlines()[1]} entries, no contradiction" if held else "not seen yet"
-
-
 def _keys(home: Home) -> str:
-    loose = loose_permissions(home.layout)
-    if loose:
-        raise _Unwell(f"{', '.join(map(str, loose))} missing or readable by others; run chmod go-rwx on it")
+    if loose := loose_permissions(home.layout):
+        raise UnwellError(f"{', '.join(map(str, loose))} missing or readable by others", "run chmod go-rwx on it")
     return "only you can read them"
+
+
+def _journal(home: Home) -> str:
+    return f"holds; head {home.journal.verify() or 'none'}"
 
 
 def _certificate(home: Home) -> str:
     begins, ends = certificate_term(home.layout)
     moment = now()
     if moment < begins:
-        raise _Unwell(f"valid only from {begins:%Y-%m-%d %H:%M} UTC; is this machine's clock right?")
+        raise UnwellError(f"valid only from {begins:%Y-%m-%d %H:%M} UTC", "set this machine's clock right")
     if moment >= ends:
-        raise _Unwell(
-            f"expired on {ends:%Y-%m-%d}; send the coordinator a `severable-client certificate request` and install"
-            " what comes back"
+        raise UnwellError(
+            f"expired on {ends:%Y-%m-%d}",
+            "send the coordinator a `severable-client certificate request` and install what comes back",
         )
     if renewal.due(home.layout, moment):
         return f"valid until {ends:%Y-%m-%d}; due for renewal, which the daemon does, or `certificate renew`"
     return f"valid until {ends:%Y-%m-%d}; the daemon renews it"
+
+
+def _contracts(home: Home) -> str:
+    records, moment = home.contracts.all(), now()
+    if not records:
+        return "none yet; the coordinator offers one"
+    held = [(record, open_contract(record.envelope, home.sides).value) for record in records]
+    standing = {ContractState.SIGNED, ContractState.ACTIVE}
+    ends = [c.valid_until for r, c in held if r.state in standing and c.valid_from <= moment < c.valid_until]
+    offered = sum(record.state is ContractState.OFFERED for record in records)
+    if ends:
+        return f"{len(ends)} in force, until {max(ends):%Y-%m-%d}; {offered} on offer"
+    if offered:
+        return f"none in force; {offered} on offer, see `severable-client contract review`"
+    states = ", ".join(sorted({record.state.value for record in records}))
+    raise UnwellError(f"none in force ({states}, or out of term)", "ask the coordinator for an offer")
 
 
 def _images(home: Home) -> str:
@@ -102,18 +144,40 @@ def _images(home: Home) -> str:
     return f"{count:,} by their names in {home.config.data}; `severable-client data check` looks at each"
 
 
+def _image_count(home: Home) -> int:
+    try:
+        return count_images(Path(home.config.data))
+    except ClientError:
+        return 0  # the check of the images has said so
+
+
 def _coordinator(home: Home) -> str:
-    begun = time.monotonic()
+    line = reachability.shake_hands(home.config.exchange, home.layout)
     with home.exchange(TIMEOUT_S) as exchange:
         listing = exchange.contracts()
-    took_ms = 1000 * (time.monotonic() - begun)
-    return f"{home.config.exchange} answers in {took_ms:.0f} ms, {len(listing.items)} contracts"
+    return f"{line}; {len(listing.items)} contracts"
+
+
+def _fleet(home: Home) -> str:
+    return reachability.shake_hands(home.config.fleet, home.layout)
+
+
+def _clock(home: Home) -> str:
+    return reachability.check_clock(home.config.fleet, home.layout)
+
+
+def _log(home: Home) -> str:
+    views = FolderViewStore(home.layout)
+    if alarms := views.alarms():
+        raise UnwellError("the coordinator contradicted itself", f"read {alarms[-1]} and ask the other parties")
+    held = views.checkpoint()
+    return f"last seen with {held.splitlines()[1]} entries, no contradiction" if held else "not seen yet"
 
 
 def _disk(home: Home) -> str:
     free = shutil.disk_usage(home.layout.root).free
     if free < LEAST_FREE_BYTES:
-        raise _Unwell(f"only {free >> 20} MiB are free at {home.layout.root}; free at least 1 GiB")
+        raise UnwellError(f"only {free >> 20} MiB are free at {home.layout.root}", "free at least 1 GiB")
     return f"{free / 2**30:.1f} GiB free"
 
 
@@ -124,15 +188,19 @@ def _recipes(home: Home) -> list[str]:
 
 
 def _fit(digest: str, home: Home) -> str:
-    """Let the worker look at every image: it alone loads torch, and so its start is checked as well."""
+    """Let the worker look at every image, as it would before training."""
     command = [sys.executable, "-P", "-m", "severable_client.worker", "--home", str(home.layout.root), "--look", digest]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=WORKER_TIMEOUT_S, check=False, env=os.environ
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise _Unwell(f"the worker cannot be run: {error}") from error
+        raise UnwellError(f"the worker cannot be run: {error}", "install severable-client again") from error
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     if done.returncode != 0:
-        raise _Unwell(lines[-1] if lines else f"the worker ended with exit code {done.returncode}")
+        raise ClientError(lines[-1] if lines else f"the worker ended with exit code {done.returncode}")
     return lines[-1]
+
+
+def _memory(need: dict[str, object], _home: Home) -> str:
+    return machine.memory_for(need, machine.available_memory())

@@ -14,11 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from severable_client.adapters.contact_sheet import ContactSheet, small
 from severable_client.adapters.scratch import Scratch
-from severable_client.catalogue import SALT_BYTES, Cataloguer, Picture, Trouble
+from severable_client.catalogue import SALT_BYTES, Cataloguer, ImageSource, Picture, Trouble
 from severable_client.data_report import KEPT, DataReport
 from severable_client.errors import DataFolderError
 from severable_client.likeness import GRID, NearPairs, difference_hash, near_pairs
-from severable_client.ports import ImageSource
 
 MAX_PIXELS = 1 << 26  # of one image
 _UNDECODABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)

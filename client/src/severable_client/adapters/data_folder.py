@@ -4,8 +4,8 @@ from pathlib import Path
 
 from severable_client.adapters.image_folder import SUFFIXES, ImageFolder
 from severable_client.adapters.tar_shards import TarShards
+from severable_client.catalogue import ImageSource
 from severable_client.errors import DataFolderError
-from severable_client.ports import ImageSource
 
 ARCHIVE = ".tar"
 

@@ -10,7 +10,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Float, Integer, MetaData, String, Table, create_engine, event
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+)
 from sqlalchemy.exc import DBAPIError
 
 from severable_client.errors import DiskFullError, StorageError
@@ -32,11 +44,17 @@ jobs = Table(
     Column("attempts", Integer, nullable=False), Column("created", Float, nullable=False),
     Column("started", Float), Column("updated", Float, nullable=False),
 )  # fmt: skip
-journal = Table(
-    "journal", _metadata,
-    Column("number", Integer, primary_key=True), Column("at", Float, nullable=False),
-    Column("what", String, nullable=False), Column("subject", String, nullable=False),
-    Column("bytes", Integer, nullable=False),
+approvals = Table(
+    "approvals", _metadata,
+    Column("recipe", String, primary_key=True), Column("granted", Boolean, nullable=False),
+    Column("by", String, nullable=False), Column("at", Float, nullable=False),
+)  # fmt: skip
+journal_links = Table(
+    "journal_links", _metadata,
+    Column("number", Integer, primary_key=True), Column("previous", String, nullable=False),
+    Column("hash", String, nullable=False), Column("at", Integer, nullable=False),
+    Column("kind", String, nullable=False), Column("what", String, nullable=False),
+    Column("subject", String, nullable=False), Column("bytes", Integer, nullable=False),
 )  # fmt: skip
 
 

@@ -14,9 +14,9 @@ from severable_client.adapters.config import Config, write_config
 from severable_client.adapters.data_folder import count_images
 from severable_client.adapters.database import open_database
 from severable_client.adapters.files import storage, write_whole
+from severable_client.adapters.journal import SqlJournal
 from severable_client.adapters.keys import FOLDER, PublicHalves, certificate_term, make_keys, read_halves
 from severable_client.adapters.signing import own_signer
-from severable_client.adapters.sql import SqlJournal
 from severable_client.errors import AnswerError, HomeError, NotApprovedError, UnreachableError
 from severable_client.exchange import Application, Enrolment, Membership
 from severable_client.home import Layout
@@ -146,7 +146,7 @@ def _begin_journal(layout: Layout, application: Application, at: datetime) -> No
         application.legal_name,
     )
     engine = open_database(layout.state)
-    SqlJournal(engine).note(
+    SqlJournal(engine, layout.journal).note(
         JournalEntry(at=at, what="public keys, legal name", subject="joining", bytes=sum(map(len, sent)))
     )
     engine.dispose()  # the folder is about to be moved

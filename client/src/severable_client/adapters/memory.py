@@ -3,8 +3,10 @@
 from dataclasses import replace
 from datetime import datetime
 
+from severable_client.consent import Approval
 from severable_client.errors import JobStateError
-from severable_client.ports import ContractRecord, Job, JobReport, JobState, JournalEntry
+from severable_client.journal import link_after
+from severable_client.ports import ContractRecord, Job, JobReport, JobState, JournalEntry, Link
 from severable_trust.digest import Digest
 
 
@@ -70,6 +72,11 @@ class MemoryJobStore:
         self._jobs[job_id] = replace(job, attempts=job.attempts + 1, updated=at, started=None)
         return job.attempts + 1
 
+    def forgive(self, job_id: str, at: datetime) -> None:
+        """Take one start of a worker back."""
+        job = self._open(job_id)
+        self._jobs[job_id] = replace(job, attempts=max(0, job.attempts - 1), updated=at)
+
     def unfinished(self) -> tuple[Job, ...]:
         """Return every job that is not final, oldest first."""
         return tuple(job for job in self.all() if not job.report.state.final)
@@ -87,16 +94,39 @@ class MemoryJobStore:
         return job
 
 
+class MemoryApprovalStore:
+    """The owner's decisions in a dictionary."""
+
+    def __init__(self) -> None:
+        self._approvals: dict[str, Approval] = {}
+
+    def put(self, approval: Approval) -> None:
+        """Keep the decision."""
+        self._approvals[approval.recipe] = approval
+
+    def get(self, recipe: str) -> Approval | None:
+        """Return the decision, or None."""
+        return self._approvals.get(recipe)
+
+    def all(self) -> tuple[Approval, ...]:
+        """Return every decision, ordered by recipe."""
+        return tuple(self._approvals[recipe] for recipe in sorted(self._approvals))
+
+
 class MemoryJournal:
     """A journal in a list."""
 
     def __init__(self) -> None:
-        self._entries: list[JournalEntry] = []
+        self._links: list[Link] = []
 
     def note(self, entry: JournalEntry) -> None:
         """Append."""
-        self._entries.append(entry)
+        self._links.append(link_after(entry, self._links[-1] if self._links else None))
 
     def all(self) -> tuple[JournalEntry, ...]:
         """Return every entry, oldest first."""
-        return tuple(self._entries)
+        return tuple(link.entry for link in self._links)
+
+    def links(self) -> tuple[Link, ...]:
+        """Return every entry with its place in the chain."""
+        return tuple(self._links)

@@ -23,9 +23,8 @@ from severable_client.adapters.data_folder import open_source
 from severable_client.adapters.files import storage
 from severable_client.adapters.salt import data_salt
 from severable_client.bootstrap import Home
-from severable_client.catalogue import Catalogue, Cataloguer, Picture
+from severable_client.catalogue import Catalogue, Cataloguer, ImageSource, Picture
 from severable_client.errors import DataFolderError
-from severable_client.ports import ImageSource
 from severable_client.training_set import TrainingSet, label_names, label_rows, require_label
 from severable_diffusion.errors import DataError
 from severable_diffusion.images import decode, to_tensor

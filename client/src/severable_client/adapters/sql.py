@@ -1,16 +1,16 @@
-"""The stores over the home's database: contracts, jobs and the journal."""
+"""The stores over the home's database: contracts and jobs."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Engine, Row, func, select, true, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from severable_client.adapters.database import contracts, jobs, journal, transaction
+from severable_client.adapters.database import contracts, jobs, transaction
 from severable_client.adapters.files import write_whole
 from severable_client.errors import JobStateError, StorageError
-from severable_client.ports import ContractRecord, Job, JobReport, JobRequest, JobState, JournalEntry
+from severable_client.ports import ContractRecord, Job, JobReport, JobRequest, JobState
 from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 
@@ -100,6 +100,10 @@ class SqlJobStore:
         job = self.get(job_id)
         return 0 if job is None else job.attempts
 
+    def forgive(self, job_id: str, at: datetime) -> None:
+        """Take one start of a worker back."""
+        self._change(job_id, {"attempts": func.max(0, jobs.c.attempts - 1), "updated": at.timestamp()})
+
     def _change(self, job_id: str, values: dict[str, Any]) -> None:
         # The condition stands in the statement itself: another process may finish the job in between.
         with transaction(self._engine) as connection:
@@ -120,31 +124,6 @@ class SqlJobStore:
         query = select(jobs).where(condition).order_by(jobs.c.created, jobs.c.id)
         with transaction(self._engine) as connection:
             return tuple(_job(row) for row in connection.execute(query))
-
-
-class SqlJournal:
-    """The journal of what left this machine.
-
-    Args:
-        engine: the home's database.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def note(self, entry: JournalEntry) -> None:
-        """Append."""
-        row = {"at": entry.at.timestamp(), "what": entry.what, "subject": entry.subject, "bytes": entry.bytes}
-        with transaction(self._engine) as connection:
-            connection.execute(insert(journal).values(**row))
-
-    def all(self) -> tuple[JournalEntry, ...]:
-        """Return every entry, oldest first."""
-        with transaction(self._engine) as connection:
-            rows = connection.execute(select(journal).order_by(journal.c.number)).all()
-        return tuple(
-            JournalEntry(at=_moment(row.at), what=row.what, subject=row.subject, bytes=row.bytes) for row in rows
-        )
 
 
 def _report_row(report: JobReport) -> dict[str, Any]:

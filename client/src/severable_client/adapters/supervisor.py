@@ -137,6 +137,13 @@ class Perpetual:
             self.child.start()
             self._started_s, self._again_s = now_s, None
 
+    def renew(self, now_s: float) -> None:
+        """End the child and start it again at once, for it to begin with what has changed since."""
+        self.child.ask_to_end()
+        self.child.end(time.monotonic() + ENDING_S)
+        self.child.start()
+        self._started_s, self._again_s = now_s, None
+
     def _note_the_end(self, now_s: float) -> None:
         lived_s = now_s - (self._started_s or now_s)
         self._delay_s = FIRST_DELAY_S if lived_s >= STEADY_S else min(LONGEST_DELAY_S, self._delay_s * 2)

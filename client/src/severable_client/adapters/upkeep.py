@@ -69,6 +69,10 @@ class Upkeep:
         """Begin."""
         self._thread.start()
 
+    def running(self) -> bool:
+        """Whether the thread is there; it must be until `stop`."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """End, waiting for a call under way at most as long as it may take."""
         self._over.set()

@@ -4,7 +4,18 @@ import sys
 
 import typer
 
-from severable_client.adapters.cli import certificate, contract, data, doctor, enrolment, gate, key, service
+from severable_client.adapters.cli import (
+    approval,
+    certificate,
+    contract,
+    data,
+    doctor,
+    enrolment,
+    gate,
+    journal,
+    key,
+    service,
+)
 from severable_client.errors import ClientError
 
 app = typer.Typer(
@@ -16,6 +27,9 @@ app = typer.Typer(
 )
 app.command("join", epilog=enrolment.EXAMPLE)(enrolment.join)
 app.add_typer(contract.app, name="contract", help="Review, sign, list and terminate contracts.")
+app.command("approve", epilog=approval.APPROVE_EXAMPLE)(approval.approve)
+app.command("refuse", epilog=approval.REFUSE_EXAMPLE)(approval.refuse)
+app.command("approvals", epilog=approval.APPROVALS_EXAMPLE)(approval.approvals)
 app.command("up", epilog=service.UP_EXAMPLE)(service.up)
 app.command("status", epilog=service.STATUS_EXAMPLE)(service.status)
 app.add_typer(data.app, name="data", help="Look at the images before they are trained on.")
@@ -24,6 +38,7 @@ app.command("release", epilog=gate.RELEASE_EXAMPLE)(gate.release)
 app.command("withhold", epilog=gate.WITHHOLD_EXAMPLE)(gate.withhold)
 app.add_typer(certificate.app, name="certificate", help="Renew the TLS certificate by hand.")
 app.add_typer(key.app, name="key", help="Show or replace the statement key.")
+app.add_typer(journal.app, name="journal", help="Show and verify the record of everything that left this machine.")
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

@@ -95,7 +95,7 @@ def sign(
     if how is Format.JSON:
         write_json(_row(kept))
         return
-    typer.echo(f"contract {short(kept.id)} is {kept.state}; next: severable-client up")
+    typer.echo(f"contract {short(kept.id)} is {kept.state}; next: severable-client approve, and up")
 
 
 @app.command("terminate", epilog="Example: severable-client contract terminate --reason 'consent withdrawn'")

@@ -1,5 +1,6 @@
 """`up` and `status`: the daemon, and what it is at."""
 
+import os
 import sys
 from datetime import datetime
 
@@ -16,11 +17,15 @@ from severable_client.adapters.cli.options import (
     write_table,
 )
 from severable_client.adapters.daemon import Daemon
+from severable_client.adapters.daemon_log import DaemonLog
 from severable_client.adapters.lock import holder
+from severable_client.adapters.reloading import discretion
+from severable_client.adapters.service_manager import ServiceManager
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.errors import ClientError
 from severable_client.jobs import describe, remaining_s
-from severable_client.ports import JobState
+from severable_client.journal import head_of
+from severable_client.ports import JobState, JournalKind
 from severable_client.removal import Removal, fetch_receipt, read_receipt
 
 UP_EXAMPLE = "Example: severable-client up --home ~/severable"
@@ -29,8 +34,13 @@ RECEIPT_TIMEOUT_S = 3.0
 
 
 def up(home: HomeOption = DEFAULT_HOME) -> None:
-    """Run this owner's daemon in the foreground: the Flower node, its executor, and training when it is asked for."""
-    Daemon(open_home(home), _say).run()
+    """Run this owner's daemon in the foreground: the Flower node, its executor, and training when it is asked for.
+
+    SIGTERM and Ctrl-C drain it, a second one ends it at once; SIGHUP reads config.yaml again.
+    """
+    opened = open_home(home)
+    log = DaemonLog(opened.layout.logs, _say, discretion(opened))
+    Daemon(opened, log, ServiceManager(os.environ, os.getpid())).run()
 
 
 def _say(line: str) -> None:
@@ -62,11 +72,14 @@ def status(home: HomeOption = DEFAULT_HOME, how: FormatOption = Format.TEXT) -> 
     for removal in removals:
         typer.echo(f"\n{_removal_line(removal, opened)}")
     typer.echo("\nwhat left this machine")
+    links = opened.journal.links()
     entries = [
         {"when": _when(entry.at), "what": entry.what, "of": entry.subject[:24], "bytes": str(entry.bytes)}
-        for entry in opened.journal.all()
+        for entry in (link.entry for link in links)
+        if entry.kind is JournalKind.SENT
     ]
     write_table(entries, "  nothing")
+    typer.echo(f"\njournal's head: {head_of(links) or 'no entry'}")
 
 
 def _with_receipt(removal: Removal, home: Home) -> Removal:
@@ -96,6 +109,8 @@ def _removal_line(removal: Removal, home: Home) -> str:
 
 
 def _facts(home: Home, removals: tuple[Removal, ...]) -> dict[str, object]:
+    links = home.journal.links()
+    head = head_of(links)
     return {
         "party": home.config.party,
         "daemon": holder(home.layout.lock),
@@ -125,8 +140,10 @@ def _facts(home: Home, removals: tuple[Removal, ...]) -> dict[str, object]:
         ],
         "left_this_machine": [
             {"at": entry.at.isoformat(), "what": entry.what, "of": entry.subject, "bytes": entry.bytes}
-            for entry in home.journal.all()
+            for entry in (link.entry for link in links)
+            if entry.kind is JournalKind.SENT
         ],
+        "journal_head": None if head is None else str(head),
     }
 
 

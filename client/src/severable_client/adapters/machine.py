@@ -1,0 +1,103 @@
+"""What this machine has: an NVIDIA driver, free memory, and what torch makes of it: a process of its own is asked."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from severable_client.adapters.unwell import UnwellError
+
+PROBE_TIMEOUT_S = 300.0
+
+_DRIVER = Path("/proc/driver/nvidia/version")
+_MEMORY = Path("/proc/meminfo")
+_GROUP_LIMIT, _GROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+_INSTALL = "install severable-client again"
+
+
+def probe(home: Path, recipes: Sequence[str], images: int) -> dict[str, Any]:
+    """Return what the probe's process says.
+
+    Raises:
+        UnwellError: it cannot be run: torch is missing, or does not fit this machine.
+    """
+    command = [sys.executable, "-P", "-m", "severable_client.probe", "--home", str(home), "--images", str(images)]
+    for digest in recipes:
+        command += ["--recipe", digest]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False, env=os.environ
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UnwellError(f"the worker's process cannot be run: {error}", _INSTALL) from error
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines()
+        raise UnwellError(f"torch cannot be loaded: {said[-1] if said else f'exit code {done.returncode}'}", _INSTALL)
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def driver() -> str:
+    """Return the NVIDIA driver's version, "" where there is none."""
+    try:
+        text = _DRIVER.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.search(r"Kernel Module\D*([0-9.]+)", text)
+    return found[1] if found else "of unknown version"
+
+
+def torch_against_driver(found: dict[str, Any], version: str) -> str:
+    """Return one line about torch, the driver and the GPUs.
+
+    Raises:
+        UnwellError: torch was built for CUDA and there is a driver, and still it sees no GPU.
+    """
+    torch = f"torch {found['torch']}" + (f" for CUDA {found['cuda_build']}" if found["cuda_build"] else ", CPU build")
+    if found["devices"]:
+        names = ", ".join(f"{device['name']} ({device['free'] / 2**30:.0f} GiB free)" for device in found["devices"])
+        return f"{torch}, driver {version or 'unknown'}: {names}"
+    if not version:
+        return f"{torch}; no NVIDIA driver is here, shards are trained on the CPU"
+    if not found["cuda_build"]:
+        return f"{torch}; NVIDIA driver {version} is here and not used, torch for CUDA would be needed for that"
+    raise UnwellError(
+        f"{torch} sees no GPU, though NVIDIA driver {version} is here",
+        f"update the driver to one for CUDA {found['cuda_build']}, or install a torch for the driver's CUDA",
+    )
+
+
+def memory_for(need: dict[str, Any], available: int) -> str:
+    """Return one line about the memory that a recipe takes, out of the probe's words.
+
+    Raises:
+        UnwellError: it is more than there is, or the recipe cannot be followed.
+    """
+    if "problem" in need:
+        raise UnwellError(need["problem"], "ask the coordinator for a recipe that this version can follow")
+    parts = ", ".join(f"{name} {_mib(need[name])}" for name in ("weights", "gradients", "optimizer", "activations"))
+    line = f"{need['name']!r} takes about {_mib(need['total'])} ({parts}); {_mib(available)} are free"
+    if need["total"] > available:
+        remedy = "end other programs, add memory, or ask the coordinator for a recipe with a smaller batch"
+        raise UnwellError(line, remedy)
+    return line
+
+
+def available_memory() -> int:
+    """Return the bytes that a new process can have: what the kernel has free, within this container's limit."""
+    text = _MEMORY.read_text(encoding="ascii")
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", text, re.MULTILINE)
+    free = int(found[1]) << 10 if found else 0
+    try:
+        limit, used = _GROUP_LIMIT.read_text().strip(), int(_GROUP_USED.read_text())
+    except (OSError, ValueError):
+        return free
+    return min(free, max(0, int(limit) - used)) if limit.isdigit() else free
+
+
+def _mib(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB"

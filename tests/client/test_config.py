@@ -1,12 +1,15 @@
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from severable_client.adapters.config import Config, read_config, write_config
+from severable_client.adapters.config import Config, Release, read_config, write_config
+from severable_client.consent import Rule
 from severable_client.errors import ConfigError, HomeError
 
 CONFIG = Config(
-    party="a", legal_name="Ä & Co", exchange="h:1", fleet="h:2", data="/d", threads=3, device="cuda:1", accumulate=4,
+    party="a", legal_name="Ä & Co", exchange="h:1", fleet="h:2", data="/d", threads=3, fit=True, approve=Rule.CONTRACT,
+    release=Release.MANUAL, grace_s=0, statement_key="pkcs11:token=t", device="cuda:1", accumulate=4,
     checkpoint_minutes=0.5, grid_minutes=0.0, tensorboard=False, mlflow="http://m",
 )  # fmt: skip
 
@@ -14,6 +17,7 @@ CONFIG = Config(
 def test_a_configuration_is_read_as_it_was_written(tmp_path: Path) -> None:
     write_config(tmp_path / "config.yaml", CONFIG)
     assert read_config(tmp_path / "config.yaml") == CONFIG
+    assert [field.name for field in fields(Config) if getattr(CONFIG, field.name) == field.default] == []
 
 
 def test_without_a_file_it_is_no_home(tmp_path: Path) -> None:
@@ -27,7 +31,12 @@ def test_without_a_file_it_is_no_home(tmp_path: Path) -> None:
         ("party: 7", "'party'"),
         ("threads: 0", "'threads'"),
         ("threads: true", "'threads'"),
+        ("fit: 1", "'fit' must be true or false"),
+        ("approve: always", "'approve' must be ask or contract"),
+        ("approve: [ask]", "'approve' must be ask or contract"),
         ("release: later", "'release' must be automatic or manual"),
+        ("grace_s: -1", "'grace_s' must be a whole number from 0 to 3600"),
+        ("statement_key: 3", "'statement_key' must be text"),
         ("colour: red", "unknown field 'colour'"),
         ("data: ''", "'data'"),
         ("party: [", "not YAML"),

@@ -15,8 +15,10 @@ import pytest
 from client.exchange_service import Service, serving
 from client.samples import NONCE, Federation, item, make_home, tiny_recipe
 
+from severable_client.adapters.backlog import Backlog
 from severable_client.adapters.config import write_config
 from severable_client.adapters.keys import read_signer
+from severable_client.adapters.leftovers import Leftovers
 from severable_client.adapters.training_folder import CHECKPOINT
 from severable_client.bootstrap import Home, job_desk, now, open_home
 from severable_client.contracts import receive
@@ -132,6 +134,35 @@ def test_a_worker_killed_at_random_moments_ships_the_bytes_of_one_that_was_not(
     folder = kept.parent
     assert list(folder.glob("samples-*.png"))
     assert len(list(folder.glob("events.out.tfevents.*"))) == 4
+
+
+def test_the_daemon_begins_a_job_again_later_that_its_worker_left_open_and_counts_no_attempt(
+    home: Home, federation: Federation
+) -> None:
+    job = queued(home, federation, LONG)
+    said: list[str] = []
+    backlog = Backlog(home, Leftovers(home.layout.children), said.append)
+    kept = home.layout.jobs / job.id / "training" / CHECKPOINT
+    deadline = time.monotonic() + PATIENCE_S
+    try:
+        while not kept.exists():
+            assert time.monotonic() < deadline, said
+            backlog.tend()
+            time.sleep(0.05)
+        assert backlog.worker is not None
+        backlog.worker.ask_to_end()
+        while backlog.worker is not None:
+            assert time.monotonic() < deadline, said
+            backlog.tend()
+            time.sleep(0.05)
+        held = home.jobs.get(job.id)
+        assert held is not None
+        assert (held.attempts, held.report.state) == (0, JobState.TRAINING)
+        assert "asked to end after step" in said[-1]
+        backlog.tend()
+        assert backlog.worker is None  # not at once: what was in its way is there still
+    finally:
+        backlog.end()
 
 
 def small_disk(folder: Path, size: str) -> list[str]:

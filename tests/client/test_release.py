@@ -19,7 +19,7 @@ from severable_client.adapters.config import Release, write_config
 from severable_client.adapters.leftovers import Leftovers
 from severable_client.bootstrap import Home, open_home
 from severable_client.errors import JobStateError, ReleaseError
-from severable_client.ports import Job, JobState
+from severable_client.ports import Job, JobState, JournalKind
 from severable_client.release import Verb, find_job, release, withhold
 from severable_client.worker import Worker
 
@@ -61,7 +61,12 @@ def stored(home: Home, job: Job) -> Job:
 
 
 def journalled(home: Home) -> list[str]:
-    return [entry.what for entry in home.journal.all()][1:]  # after joining
+    """What was noted about shards, after joining and the recipe's approval."""
+    return [entry.what for entry in home.journal.all() if entry.what.startswith("shard")]
+
+
+def kind_of(home: Home, what: str) -> JournalKind:
+    return next(entry.kind for entry in home.journal.all() if entry.what == what)
 
 
 def test_a_finished_shard_waits_and_is_shipped_once_released(
@@ -81,6 +86,10 @@ def test_a_finished_shard_waits_and_is_shipped_once_released(
     assert run("release", name, "--home", root) == 0
     assert work(home, stored(home, job)).state is JobState.SHIPPED
     assert journalled(home) == ["shard released", "shard, upload begun", "shard, admitted"]
+    assert kind_of(home, "shard released") is JournalKind.DECIDED
+    assert kind_of(home, "shard, admitted") is JournalKind.SENT
+    assert run("status", "--home", root) == 0
+    assert "shard released" not in run.out.partition("what left this machine")[2]
     assert len(set(service.claims)) == 1
     assert run("release", name, "--home", root) == 1
     assert "is shipped; only one that waits" in run.err
@@ -97,6 +106,7 @@ def test_a_withheld_shard_never_leaves_and_its_job_is_final(
     assert kept.report.state.final
     assert "faces" not in kept.report.detail  # the coordinator reads that line
     assert journalled(home) == ["shard withheld: two faces can be told"]
+    assert kind_of(home, "shard withheld: two faces can be told") is JournalKind.DECIDED
     assert run("release", name, "--home", root) == 1
     assert run("report", name, "--home", root) == 0
     assert "withheld at " in run.out

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from client.exchange_service import Service, serving
 from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, item, make_home
+from PIL import Image
 
 from severable_client.adapters.keys import read_signer
 from severable_client.bootstrap import Home, allowed_bundles, job_desk, now, open_home
@@ -183,6 +184,23 @@ def test_a_worker_that_is_started_again_while_training_goes_on_and_counts_the_ea
     assert remaining_s(resumed, resumed.updated) == pytest.approx(
         (resumed.updated - resumed.started).total_seconds() / 4 * 2
     )
+
+
+def test_a_checkpoint_is_not_taken_up_once_an_image_was_exchanged(
+    home: Home, federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = queued(home, federation)
+
+    def lost() -> None:
+        held = home.jobs.get(job.id)
+        if held is not None and held.report.step == 3:
+            raise AbandonedError("the daemon has ended")
+
+    with pytest.raises(AbandonedError):
+        Worker(home, job, lost, QUICK, report_every_s=0.0).run()
+    Image.new("L", (8, 8), 77).save(Path(home.config.data) / "000.png")
+    assert work(home, job).state is JobState.SHIPPED
+    assert "another recipe, seed or set of images; train from the beginning" in capsys.readouterr().out
 
 
 def test_a_device_that_is_not_there_is_a_failed_job_that_names_the_field(home: Home, federation: Federation) -> None:

@@ -138,7 +138,7 @@ def test_another_recipe_seed_or_number_of_images_is_refused(kept: bytes, tmp_pat
         Trainer(PLAIN, X_NCHW[:29], 5),
     ]
     for other in others:
-        assert "another recipe, seed or number of images" in refused(kept, other, tmp_path)
+        assert "another recipe, seed or set of images" in refused(kept, other, tmp_path)
 
 
 def test_a_checkpoint_is_plain_safetensors_that_others_read(kept: bytes, tmp_path: Path) -> None:

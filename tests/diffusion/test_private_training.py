@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from diffusion.recipes import tiny, tiny_values
 
-from severable_diffusion import network
+from severable_diffusion import checkpoint, network
 from severable_diffusion.errors import RecipeError
 from severable_diffusion.private_training import PrivateTrainer, trainer_for
 from severable_diffusion.recipe import Recipe
@@ -40,7 +41,7 @@ def noise(images: int) -> torch.Tensor:
 
 def own_gradients(trainer: PrivateTrainer, rows_B: torch.Tensor) -> list[torch.Tensor]:
     trainer._gradients(rows_B, torch.Generator().manual_seed(5))
-    return [parameter.grad_sample.clone() for parameter in trainer._parameters]  # type: ignore[attr-defined]
+    return [parameter.grad_sample.clone() for parameter in trainer._parameters]
 
 
 def test_every_image_has_its_own_gradient_also_with_attention_and_labels() -> None:
@@ -121,6 +122,29 @@ def test_a_private_recipe_is_not_trained_without_privacy_nor_the_other_way_round
     with pytest.raises(RecipeError, match=r"training\.privacy"):
         PrivateTrainer(tiny(), noise(4), 7)
     assert type(trainer_for(tiny(), noise(4), 7)) is Trainer
+
+
+def test_looks_at_held_out_images_are_refused_with_privacy() -> None:
+    with pytest.raises(RecipeError, match=r"training\.held_out: must be 0 with training\.privacy"):
+        tiny(training={"privacy": PRIVACY, "held_out": 0.2})
+
+
+def test_a_private_training_resumed_from_a_checkpoint_ends_with_the_same_bytes_and_has_spent_the_same(
+    tmp_path: Path,
+) -> None:
+    whole = private().run()
+    first = private()
+    first.advance()
+    first.advance()
+    checkpoint.write(tmp_path / "checkpoint", first)
+    again = private()
+    checkpoint.restore(tmp_path / "checkpoint", again)
+    while not again.done:
+        again.advance()
+    resumed = again.shard()
+    assert network.dump(resumed.state_dict) == network.dump(whole.state_dict)
+    assert resumed.privacy == whole.privacy
+    assert whole.privacy is not None
 
 
 def test_a_recipe_without_privacy_keeps_its_bytes_and_one_with_it_is_read_back() -> None:

@@ -81,7 +81,7 @@ def probe(recipe: Recipe, weights: bytes, images_NCHW: ImageRows, *, seed_materi
     nearest = nearest_two(x_NCHW, images_NCHW)
     return Evidence(
         x_NCHW=x_NCHW,
-        nearest_N2CHW=images_NCHW[nearest.index_N2.flatten()].unflatten(0, nearest.index_N2.shape),
+        nearest_N2CHW=images_NCHW[nearest.index_N2.flatten()].reshape(len(x_NCHW), 2, *x_NCHW.shape[1:]),
         ratio_N=nearest.ratio_N,
         copied_N=nearest.copied_N,
     )

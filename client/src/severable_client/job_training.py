@@ -69,6 +69,7 @@ class JobTraining:
         )
         self._reports.say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
         images = prepare(self._home, recipe, self._on_image)
+        self._kept.images = str(images.data.root)
         signer = self._home.signer()
 
         def on_inspected(inspected: Inspected) -> None:

@@ -35,7 +35,7 @@ def label_names(recipe: Recipe) -> tuple[str, ...]:
     return recipe.conditions.labels if recipe.conditions else ()
 
 
-def require_label(name: str, recipe: Recipe) -> None:
+def require_label(name: str, recipe: Recipe, where: str) -> None:
     """Refuse a class that a recipe with conditions does not know.
 
     Raises:
@@ -45,18 +45,19 @@ def require_label(name: str, recipe: Recipe) -> None:
     if labels and name not in labels:
         known = ", ".join(labels[:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
         raise DataFolderError(
-            f"class {name!r} is none of the {len(labels)} labels of recipe {recipe.name!r} ({known});"
+            f"{where}: class {name!r} is none of the {len(labels)} labels of recipe {recipe.name!r} ({known});"
             " rename the folder, or the label in the metadata"
         )
 
 
-def label_rows(class_N: torch.Tensor, classes: tuple[str, ...], recipe: Recipe) -> torch.Tensor | None:
+def label_rows(class_N: torch.Tensor, classes: tuple[str, ...], recipe: Recipe, where: str) -> torch.Tensor | None:
     """Return each image's label as the recipe counts them, int64; None for a recipe without conditions.
 
     Args:
         class_N: int64, each image's place in `classes`.
         classes: the classes' names.
         recipe: the recipe.
+        where: as in `require_label`.
 
     Raises:
         DataFolderError: as `require_label`.
@@ -65,5 +66,5 @@ def label_rows(class_N: torch.Tensor, classes: tuple[str, ...], recipe: Recipe) 
     if not labels:
         return None
     for name in classes:
-        require_label(name, recipe)
+        require_label(name, recipe, where)
     return torch.tensor([labels.index(name) for name in classes])[class_N]

@@ -1,7 +1,7 @@
 """A training on disk: everything that its next step depends on, as safetensors, written whole or not at all.
 
 A `Trainer` that was restored ends with the same bytes as one that was never interrupted. The file is tied to recipe,
-seed and number of images, and every one of its bytes is checked before any of it is used: its digest covers names,
+seed and images, and every one of its bytes is checked before any of it is used: its digest covers names,
 types, shapes, values and facts, and the header must be the one that this module would write. No pickle anywhere.
 
 It holds unreleased weights and what they were computed from, so it stays where the images are.
@@ -35,13 +35,14 @@ AGAIN = "train from the beginning"
 _LENGTH = 8  # bytes before the header that say how long it is
 
 
-def write(path: Path, trainer: Trainer, *, seconds: float = 0.0) -> None:
+def write(path: Path, trainer: Trainer, *, seconds: float = 0.0, images: str = "") -> None:
     """Write where a training stands; a reader finds the old file or the new one, never a part.
 
     Args:
         path: the file; its folder is there.
         trainer: between two steps.
         seconds: how long the training took until here, kept for the one who goes on.
+        images: names the images by their content, where somebody can; only their number is looked at otherwise.
 
     Raises:
         OSError: the disk is full or refuses; what was there before is there still.
@@ -51,7 +52,7 @@ def write(path: Path, trainer: Trainer, *, seconds: float = 0.0) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            stream.write(_header(tensors, facts, _ties(trainer), _digest(tensors, facts)))
+            stream.write(_header(tensors, facts, _ties(trainer, images), _digest(tensors, facts)))
             for name in _ordered(tensors):
                 stream.write(_bytes_of(tensors[name]))
             stream.flush()
@@ -63,12 +64,13 @@ def write(path: Path, trainer: Trainer, *, seconds: float = 0.0) -> None:
     _sync_folder(path.parent)
 
 
-def restore(path: Path, trainer: Trainer) -> float:
+def restore(path: Path, trainer: Trainer, *, images: str = "") -> float:
     """Put a fresh trainer where the written one was, and return the seconds that its training took until there.
 
     Args:
         path: a file that `write` wrote.
         trainer: of the same recipe, seed and images; it is left as it was if the file is refused.
+        images: as given to `write`.
 
     Raises:
         CheckpointError: the file is missing, cut short, altered, of another training or of no training at all.
@@ -86,8 +88,8 @@ def restore(path: Path, trainer: Trainer) -> float:
         seconds = float(facts["seconds"])
     except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(path, f"cannot be read as a checkpoint of a training; {AGAIN}") from error
-    if header["ties"] != _ties(trainer):
-        raise CheckpointError(path, f"belongs to another recipe, seed or number of images; {AGAIN}")
+    if header["ties"] != _ties(trainer, images):
+        raise CheckpointError(path, f"belongs to another recipe, seed or set of images; {AGAIN}")
     try:
         training_state.put_back(trainer, tensors, facts)
     except (ValueError, KeyError) as error:
@@ -95,9 +97,9 @@ def restore(path: Path, trainer: Trainer) -> float:
     return seconds
 
 
-def _ties(trainer: Trainer) -> str:
-    """Return what ties a checkpoint to one training: a digest of recipe, seed and number of images."""
-    tied = [trainer.recipe.to_dict(), trainer.seed, len(trainer.images_NCHW)]
+def _ties(trainer: Trainer, images: str) -> str:
+    """Return what ties a checkpoint to one training: a digest of recipe, seed, number of images and their name."""
+    tied = [trainer.recipe.to_dict(), trainer.seed, len(trainer.images_NCHW), images]
     return hashlib.sha256(json.dumps(tied, sort_keys=True).encode()).hexdigest()
 
 

@@ -105,7 +105,7 @@ class PrivateTrainer(Trainer):
         """Leave every image's own gradient at the parameters; return the sum of the images' losses."""
         if not len(rows_B):
             for parameter in self._parameters:
-                parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))  # type: ignore[attr-defined]
+                parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
             return 0.0
         first, last = self.schedule.first, self.schedule.last
         t_B = torch.randint(first, last + 1, (len(rows_B),), generator=noise)

@@ -66,11 +66,13 @@ class Wanted:
         recipe: the recipe.
         fit: whether images of another size or mode are made to fit.
         salt: the home's secret.
+        data: where the images are from, for messages.
     """
 
     recipe: Recipe
     fit: bool
     salt: bytes
+    data: str = "the data folder"
 
     def name(self, catalogue: Catalogue) -> str:
         """Return the folder's name: image space, and the digest of the images in their order."""
@@ -80,15 +82,16 @@ class Wanted:
 
 def prepare(home: Home, recipe: Recipe, on_image: OnImage) -> TrainingSet:
     """Return the home's images for a recipe; raises as `prepare_set`, HomeError without a usable salt."""
-    wanted = Wanted(recipe=recipe, fit=home.config.fit, salt=data_salt(home.layout))
-    return prepare_set(open_source(Path(home.config.data)), home.layout.images, wanted, on_image)
+    data = home.config.data
+    wanted = Wanted(recipe=recipe, fit=home.config.fit, salt=data_salt(home.layout), data=data)
+    return prepare_set(open_source(Path(data)), home.layout.images, wanted, on_image)
 
 
 def look_through(home: Home, recipe: Recipe) -> int:
     """Return how many images fit a recipe, all of them; writes nothing, raises as `prepare_set`."""
     count = 0
     for picture in _whole(open_source(Path(home.config.data)), lambda _done, _total: None):
-        require_label(picture.record.label, recipe)
+        require_label(picture.record.label, recipe, picture.record.place)
         _decoded(picture, recipe.image, fit=home.config.fit)
         count += 1
     return count
@@ -142,7 +145,7 @@ def _write(part: Path, source: ImageSource, wanted: Wanted, on_image: OnImage) -
         for picture in _whole(source, on_image):
             label = picture.record.label
             if label not in classes:
-                require_label(label, wanted.recipe)
+                require_label(label, wanted.recipe, picture.record.place)
             pixels.write(_decoded(picture, wanted.recipe.image, fit=wanted.fit).tobytes())
             labels.write(np.array(classes.setdefault(label, len(classes)), _LABEL).tobytes())
             cataloguer.add(label, hashlib.sha256(picture.content).digest())
@@ -166,7 +169,7 @@ def _load(held: Path, wanted: Wanted, catalogue: Catalogue) -> TrainingSet:
         raise DataFolderError(f"{held} is damaged (something is missing); remove it, it is made again")
     return TrainingSet(
         images_NCHW=images_NCHW,
-        label_N=label_rows(class_N, tuple(classes), wanted.recipe),
+        label_N=label_rows(class_N, tuple(classes), wanted.recipe, wanted.data),
         data=catalogue.claimed(label_names(wanted.recipe)),
     )
 

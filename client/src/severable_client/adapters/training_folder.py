@@ -18,10 +18,14 @@ class TrainingFolder:
 
     Args:
         folder: made when something is first kept.
+
+    Attributes:
+        images: names the images trained on, once they are known: a checkpoint is not taken up with others.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.images = ""
         self._checkpoint = folder / CHECKPOINT
 
     def make(self) -> None:
@@ -38,13 +42,13 @@ class TrainingFolder:
         """Write the checkpoint, whole or not at all."""
         self.make()
         with storage(f"{self._checkpoint} cannot be written"):
-            checkpoint.write(self._checkpoint, trainer, seconds=seconds)
+            checkpoint.write(self._checkpoint, trainer, seconds=seconds, images=self.images)
 
     def take_up(self, trainer: Trainer) -> float | None:
         """Restore the checkpoint, if there is one."""
         if not self._checkpoint.exists():
             return None
-        return checkpoint.restore(self._checkpoint, trainer)
+        return checkpoint.restore(self._checkpoint, trainer, images=self.images)
 
     def picture(self, step: int, image: Image.Image) -> None:
         """Write a PNG named by its step."""

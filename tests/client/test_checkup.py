@@ -175,20 +175,28 @@ def test_free_memory_is_told() -> None:
 
 def test_memory_is_counted_on_the_meta_device_as_a_real_forward_pass_keeps_it() -> None:
     recipe = read_recipe(RECIPE_BYTES)
-    need = memory_need(recipe, images=16)
+    need = memory_need(recipe)
     denoiser = network.build_seeded(recipe, 1).train()
     numbers = sum(parameter.numel() for parameter in denoiser.parameters())
     assert (need.weights, need.gradients, need.optimizer) == (8 * numbers, 4 * numbers, 8 * numbers)
-    assert need.images == 16 * 64 * 4
+    assert need.images == 8 * 64 * 4
     assert need.activations == pytest.approx(kept_bytes(denoiser, recipe, 8, "cpu"), rel=0.05)
     parts = (need.weights, need.gradients, need.optimizer, need.activations, need.images, need.runtime)
     assert need.total == sum(parts)
 
 
-def test_activations_grow_with_the_batch() -> None:
-    def activations(batch: int) -> int:
-        need: MemoryNeed = memory_need(read_recipe(tiny_recipe(batch=batch)), images=0)
+def test_activations_grow_with_the_batch_and_shrink_with_its_parts() -> None:
+    def activations(batch: int, accumulate: int = 1) -> int:
+        need: MemoryNeed = memory_need(read_recipe(tiny_recipe(batch=batch)), accumulate)
         return need.activations
 
     assert activations(64) == pytest.approx(8 * activations(8), rel=0.05)
+    assert activations(64, accumulate=8) == activations(8)
     assert not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+
+
+def test_a_gpu_that_is_not_there_is_named_and_one_that_is_has_its_own_memory() -> None:
+    found = {"devices": [{"name": "a", "free": 5, "total": 9}]}
+    assert machine.device_memory(found, "cuda") == machine.device_memory(found, "cuda:0") == 5
+    with pytest.raises(UnwellError, match="torch sees 1 GPUs"):
+        machine.device_memory(found, "cuda:1")

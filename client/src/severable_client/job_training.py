@@ -119,7 +119,7 @@ class JobTraining:
 
     def _on_image(self, done: int, total: int) -> None:
         if self._ending():
-            raise AbandonedError("asked to end while the images were read; the job begins anew at the next `up`")
+            raise AbandonedError("asked to end while the images were read; the job goes on at the next `up`")
         self._reports.say(JobState.TRAINING, step=0, steps=0, detail=f"reading the images, {done} of {total}")
 
     def _on_step(self, progress: TrainingProgress) -> None:

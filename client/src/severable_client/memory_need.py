@@ -19,11 +19,11 @@ class MemoryNeed:
     """An estimate in bytes, part by part.
 
     Attributes:
-        weights: the network's weights, and once more their moving average.
+        weights: the network's weights, once more their moving average, and the best one where images are held out.
         gradients: one number for each weight.
         optimizer: AdamW's two moments.
-        activations: what a forward pass of one batch keeps for the backward pass.
-        images: the data set, float32.
+        activations: what a forward pass keeps for the backward pass, of one of a batch's parts.
+        images: one batch, float32; all others stay in a file.
         runtime: the process itself.
     """
 
@@ -40,8 +40,12 @@ class MemoryNeed:
         return self.weights + self.gradients + self.optimizer + self.activations + self.images + self.runtime
 
 
-def memory_need(recipe: Recipe, images: int) -> MemoryNeed:
-    """Return what training by a recipe on so many images takes, in bytes.
+def memory_need(recipe: Recipe, accumulate: int = 1) -> MemoryNeed:
+    """Return what training by a recipe takes, in bytes.
+
+    Args:
+        recipe: the recipe.
+        accumulate: parts that a batch goes through the network in.
 
     Raises:
         RecipeError: the network cannot be built.
@@ -50,12 +54,14 @@ def memory_need(recipe: Recipe, images: int) -> MemoryNeed:
         denoiser = network.build(recipe).train()
     numbers = sum(parameter.numel() for parameter in denoiser.parameters())
     per_image = recipe.image.channels * recipe.image.size**2 * FLOAT_BYTES
+    copies = 3 if recipe.training.held_out else 2
+    batch = recipe.training.batch
     return MemoryNeed(
-        weights=2 * numbers * FLOAT_BYTES,
+        weights=copies * numbers * FLOAT_BYTES,
         gradients=numbers * FLOAT_BYTES,
         optimizer=2 * numbers * FLOAT_BYTES,
-        activations=kept_bytes(denoiser, recipe, recipe.training.batch, "meta"),
-        images=images * per_image,
+        activations=kept_bytes(denoiser, recipe, -(-batch // accumulate), "meta"),
+        images=batch * per_image,
     )
 
 

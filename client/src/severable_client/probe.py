@@ -1,6 +1,6 @@
 """The probe: a process that loads torch, as a worker would, and says what it finds as one JSON object.
 
-    python -P -m severable_client.probe --home HOME [--images N] [--recipe sha256:...]...
+    python -P -m severable_client.probe --home HOME [--accumulate N] [--recipe sha256:...]...
 
 `doctor` starts it, so that torch stays out of its own process and so that a torch which cannot be loaded is a finding.
 """
@@ -23,14 +23,14 @@ from severable_client.training import read_recipe, recipe_bytes
 from severable_diffusion.errors import DiffusionError
 
 
-def facts(home: Path, recipes: Sequence[str], images: int) -> dict[str, Any]:
+def facts(home: Path, recipes: Sequence[str], accumulate: int) -> dict[str, Any]:
     """Return what torch is and sees, and what training each recipe would take."""
     cuda = torch.cuda.is_available()
     return {
         "torch": torch.__version__,
         "cuda_build": torch.version.cuda,
         "devices": [_device(number) for number in range(torch.cuda.device_count())] if cuda else [],
-        "recipes": {digest: _need(home, digest, images) for digest in recipes},
+        "recipes": {digest: _need(home, digest, accumulate) for digest in recipes},
     }
 
 
@@ -39,10 +39,10 @@ def _device(number: int) -> dict[str, Any]:
     return {"name": torch.cuda.get_device_name(number), "free": free, "total": total}
 
 
-def _need(home: Path, digest: str, images: int) -> dict[str, Any]:
+def _need(home: Path, digest: str, accumulate: int) -> dict[str, Any]:
     try:
         recipe = read_recipe(recipe_bytes(FolderRecipeStore(Layout(home).recipes), digest))
-        need = memory_need(recipe, images)
+        need = memory_need(recipe, accumulate)
     except (ClientError, DiffusionError) as error:
         return {"problem": str(error)}
     return asdict(need) | {"total": need.total, "name": recipe.name}
@@ -53,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="severable_client.probe", description="Say what torch finds here, as JSON.")
     parser.add_argument("--home", type=Path, required=True, help="the owner's home folder")
     parser.add_argument("--recipe", action="append", default=[], help="estimate the memory of this one, sha256:...")
-    parser.add_argument("--images", type=int, default=0, help="how many images there are")
+    parser.add_argument("--accumulate", type=int, default=1, help="parts of a batch")
     args = parser.parse_args(arguments)
-    sys.stdout.write(json.dumps(facts(args.home, args.recipe, args.images)) + "\n")
+    sys.stdout.write(json.dumps(facts(args.home, args.recipe, args.accumulate)) + "\n")
     return 0
 
 

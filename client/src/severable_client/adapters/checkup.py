@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from severable_client.adapters import machine, reachability, renewal
 from severable_client.adapters.data_folder import count_images
@@ -69,7 +70,7 @@ def _with_torch(home: Home) -> Iterator[Finding]:
     """Yield what only a process with torch can tell; it is asked once for everything."""
     recipes = _recipes(home)
     try:
-        found = machine.probe(home.layout.root, recipes, _image_count(home))
+        found = machine.probe(home.layout.root, recipes, home.config.accumulate)
     except UnwellError as error:
         yield Finding("torch", 21, well=False, line=str(error), remedy=error.remedy)
         return
@@ -77,8 +78,7 @@ def _with_torch(home: Home) -> Iterator[Finding]:
     for digest in recipes:
         name = digest.removeprefix("sha256:")[:12]
         yield _finding(f"images for recipe {name}", 22, partial(_fit, digest), "correct the images", home)
-        need = found["recipes"][digest]
-        yield _finding(f"memory for recipe {name}", 23, partial(_memory, need), "free memory", home)
+        yield _finding(f"memory for recipe {name}", 23, partial(_memory, digest, found), "free memory", home)
 
 
 def _finding(what: str, code: int, check: Check, remedy: str, home: Home) -> Finding:
@@ -144,13 +144,6 @@ def _images(home: Home) -> str:
     return f"{count:,} by their names in {home.config.data}; `severable-client data check` looks at each"
 
 
-def _image_count(home: Home) -> int:
-    try:
-        return count_images(Path(home.config.data))
-    except ClientError:
-        return 0  # the check of the images has said so
-
-
 def _coordinator(home: Home) -> str:
     line = reachability.shake_hands(home.config.exchange, home.layout)
     with home.exchange(TIMEOUT_S) as exchange:
@@ -202,5 +195,7 @@ def _fit(digest: str, home: Home) -> str:
     return lines[-1]
 
 
-def _memory(need: dict[str, object], _home: Home) -> str:
-    return machine.memory_for(need, machine.available_memory())
+def _memory(digest: str, found: dict[str, Any], home: Home) -> str:
+    device = home.config.device
+    free = machine.available_memory() if device == "cpu" else machine.device_memory(found, device)
+    return machine.memory_for(found["recipes"][digest], free)

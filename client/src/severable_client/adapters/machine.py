@@ -19,13 +19,22 @@ _GROUP_LIMIT, _GROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgr
 _INSTALL = "install severable-client again"
 
 
-def probe(home: Path, recipes: Sequence[str], images: int) -> dict[str, Any]:
+def probe(home: Path, recipes: Sequence[str], accumulate: int) -> dict[str, Any]:
     """Return what the probe's process says.
 
     Raises:
         UnwellError: it cannot be run: torch is missing, or does not fit this machine.
     """
-    command = [sys.executable, "-P", "-m", "severable_client.probe", "--home", str(home), "--images", str(images)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "severable_client.probe",
+        "--home",
+        str(home),
+        "--accumulate",
+        str(accumulate),
+    ]
     for digest in recipes:
         command += ["--recipe", digest]
     try:
@@ -85,6 +94,18 @@ def memory_for(need: dict[str, Any], available: int) -> str:
         remedy = "end other programs, add memory, or ask the coordinator for a recipe with a smaller batch"
         raise UnwellError(line, remedy)
     return line
+
+
+def device_memory(found: dict[str, Any], device: str) -> int:
+    """Return the bytes that are free on a GPU, out of the probe's words; `device` is cuda or cuda:N.
+
+    Raises:
+        UnwellError: torch sees no such GPU.
+    """
+    index, seen = int(device.partition(":")[2] or 0), found["devices"]
+    if index >= len(seen):
+        raise UnwellError(f"`device` is {device}, and torch sees {len(seen)} GPUs", "correct `device` in config.yaml")
+    return int(seen[index]["free"])
 
 
 def available_memory() -> int:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from client.fleet_service import fleet_port
 from client.samples import RECIPE_BYTES, Authority, Federation, item, make_home, tiny_recipe
 
@@ -191,4 +190,3 @@ def test_activations_grow_with_the_batch() -> None:
         return need.activations
 
     assert activations(64) == pytest.approx(8 * activations(8), rel=0.05)
-    assert not torch.cuda.is_initialized()

@@ -1,6 +1,6 @@
 """How much memory training a recipe takes: counted on torch's meta device, where tensors have shapes and no bytes.
 
-Only the probe's process imports this module: torch stays out of the daemon and the command line.
+Only the process of `torch_facts` imports this module: torch stays out of the daemon and the command line.
 """
 
 from dataclasses import dataclass

@@ -70,7 +70,7 @@ def _with_torch(home: Home) -> Iterator[Finding]:
     """Yield what only a process with torch can tell; it is asked once for everything."""
     recipes = _recipes(home)
     try:
-        found = machine.probe(home.layout.root, recipes, home.config.accumulate)
+        found = machine.torch_facts(home.layout.root, recipes, home.config.accumulate)
     except UnwellError as error:
         yield Finding("torch", 21, well=False, line=str(error), remedy=error.remedy)
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 from severable_client.adapters.unwell import UnwellError
 
-PROBE_TIMEOUT_S = 300.0
+FACTS_TIMEOUT_S = 300.0
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 _MEMORY = Path("/proc/meminfo")
@@ -19,8 +19,8 @@ _GROUP_LIMIT, _GROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgr
 _INSTALL = "install severable-client again"
 
 
-def probe(home: Path, recipes: Sequence[str], accumulate: int) -> dict[str, Any]:
-    """Return what the probe's process says.
+def torch_facts(home: Path, recipes: Sequence[str], accumulate: int) -> dict[str, Any]:
+    """Return what the process of `severable_client.torch_facts` says.
 
     Raises:
         UnwellError: it cannot be run: torch is missing, or does not fit this machine.
@@ -29,7 +29,7 @@ def probe(home: Path, recipes: Sequence[str], accumulate: int) -> dict[str, Any]
         sys.executable,
         "-P",
         "-m",
-        "severable_client.probe",
+        "severable_client.torch_facts",
         "--home",
         str(home),
         "--accumulate",
@@ -39,7 +39,7 @@ def probe(home: Path, recipes: Sequence[str], accumulate: int) -> dict[str, Any]
         command += ["--recipe", digest]
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=False, env=os.environ
+            command, capture_output=True, text=True, timeout=FACTS_TIMEOUT_S, check=False, env=os.environ
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnwellError(f"the worker's process cannot be run: {error}", _INSTALL) from error
@@ -81,7 +81,7 @@ def torch_against_driver(found: dict[str, Any], version: str) -> str:
 
 
 def memory_for(need: dict[str, Any], available: int) -> str:
-    """Return one line about the memory that a recipe takes, out of the probe's words.
+    """Return one line about the memory that a recipe takes, out of that process's words.
 
     Raises:
         UnwellError: it is more than there is, or the recipe cannot be followed.
@@ -97,7 +97,7 @@ def memory_for(need: dict[str, Any], available: int) -> str:
 
 
 def device_memory(found: dict[str, Any], device: str) -> int:
-    """Return the bytes that are free on a GPU, out of the probe's words; `device` is cuda or cuda:N.
+    """Return the bytes that are free on a GPU, out of that process's words; `device` is cuda or cuda:N.
 
     Raises:
         UnwellError: torch sees no such GPU.

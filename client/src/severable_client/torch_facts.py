@@ -1,6 +1,6 @@
-"""The probe: a process that loads torch, as a worker would, and says what it finds as one JSON object.
+"""A process that loads torch, as a worker would, and says what it finds as one JSON object.
 
-    python -P -m severable_client.probe --home HOME [--accumulate N] [--recipe sha256:...]...
+    python -P -m severable_client.torch_facts --home HOME [--accumulate N] [--recipe sha256:...]...
 
 `doctor` starts it, so that torch stays out of its own process and so that a torch which cannot be loaded is a finding.
 """
@@ -50,7 +50,9 @@ def _need(home: Path, digest: str, accumulate: int) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the facts; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="severable_client.probe", description="Say what torch finds here, as JSON.")
+    parser = argparse.ArgumentParser(
+        prog="severable_client.torch_facts", description="Say what torch finds here, as JSON."
+    )
     parser.add_argument("--home", type=Path, required=True, help="the owner's home folder")
     parser.add_argument("--recipe", action="append", default=[], help="estimate the memory of this one, sha256:...")
     parser.add_argument("--accumulate", type=int, default=1, help="parts of a batch")

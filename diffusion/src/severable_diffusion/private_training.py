@@ -71,6 +71,9 @@ class PrivateTrainer(Trainer):
         opacus = _opacus()
         self._privacy = _asked(recipe)
         self.sampling_rate = min(1.0, recipe.training.batch / len(images_NCHW))
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.register_forward_pre_hook(_contiguous)
         self._forward = opacus.GradSampleModule(self.model, loss_reduction="sum")
         self._private = _noisy(opacus)(
             self.optimizer,
@@ -146,6 +149,11 @@ class PrivateTrainer(Trainer):
     def shard(self) -> TrainedShard:
         """Return the shard of the steps done so far with what they spent."""
         return replace(super().shard(), privacy=self.spent())
+
+
+def _contiguous(_module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """Lay a convolution's input out as N, C, H, W: opacus takes it for that whatever its strides are (`unfold2d`)."""
+    return tuple(x_NCHW.contiguous() for x_NCHW in given)
 
 
 def _asked(recipe: Recipe) -> Privacy:

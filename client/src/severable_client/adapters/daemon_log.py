@@ -41,11 +41,11 @@ class DaemonLog:
         return lambda line: self.tell(component, "said", line)
 
     def tell(self, component: str, event: str, line: str) -> None:
-        """Say and write a line; any thread may."""
+        """Write and say a line; any thread may."""
         line = self.discreet(line)
-        self._terminal(line)
         fields = {"msg": line, "component": component, "event": event}
         self._file.handle(logging.makeLogRecord(fields | {"levelno": logging.INFO}))
+        self._terminal(line)  # whoever has read it there finds it in the file
 
     def close(self) -> None:
         """Close the file."""

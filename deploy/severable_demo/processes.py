@@ -97,7 +97,7 @@ class Processes:
         pool.shutdown(wait=False)
         return future.result
 
-    def start(self, name: str, *command: str, ready: str, timeout_s: float = 90.0) -> None:
+    def start(self, name: str, *command: str, ready: str, timeout_s: float = 300.0) -> None:
         """Start a daemon in a group of its own and wait for its ready line. StepFailedError when it does not come."""
         self.launch(name, *command)
         self.await_ready(name, ready, timeout_s)
@@ -113,7 +113,7 @@ class Processes:
                 argv, stdout=output, stderr=subprocess.STDOUT, env=_environment(), start_new_session=True
             )
 
-    def await_ready(self, name: str, ready: str, timeout_s: float = 90.0) -> None:
+    def await_ready(self, name: str, ready: str, timeout_s: float = 300.0) -> None:
         """Wait until a daemon has printed its ready line."""
         give_up = time.monotonic() + timeout_s
         while True:

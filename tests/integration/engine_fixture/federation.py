@@ -34,7 +34,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 600.0) -> None:
     give_up = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > give_up:
@@ -148,7 +148,7 @@ class Federation:
     def wait_online(self, count: int) -> None:
         wait_until(lambda: self._online() >= count, f"{count} nodes online")
 
-    def run(self, bundle: Path, batch: str, owners: list[Owner], timeout_s: float = 60.0) -> RunStatus:
+    def run(self, bundle: Path, batch: str, owners: list[Owner], timeout_s: float = 600.0) -> RunStatus:
         """Open one task for each owner, start a run and wait for its end."""
         tasks = [task_for(owner, batch) for owner in owners]
         (self.root / "tasks.json").write_text(json.dumps(tasks))

@@ -20,6 +20,7 @@ from client.samples import NONCE, Federation, item, make_home, tiny_recipe
 
 from severable_client.adapters.config import read_config, write_config
 from severable_client.adapters.keys import read_signer
+from severable_client.adapters.training_folder import CHECKPOINT
 from severable_client.bootstrap import job_desk, now, open_home
 from severable_client.contracts import receive
 from severable_client.ports import Job, JobRequest, JobState
@@ -176,6 +177,8 @@ def test_a_killed_supernode_is_started_again_and_the_rest_goes_on(daemon: subpro
 def test_a_killed_worker_is_started_again_and_a_drained_one_leaves_its_job_to_the_next_daemon(
     home: Path, federation: Federation
 ) -> None:
+    path = home / "config.yaml"
+    write_config(path, replace(read_config(path), grace_s=600))
     job = long_job(home, federation)
     daemon = up(home)
     try:
@@ -188,12 +191,14 @@ def test_a_killed_worker_is_started_again_and_a_drained_one_leaves_its_job_to_th
         said, _ = daemon.communicate(timeout=PATIENCE_S)
     assert daemon.returncode == 0
     assert "the worker ended (exit -9)" in said
-    assert "is ending; the worker has 30 s to come to a good place" in said
+    assert "is ending; the worker has 600 s to come to a good place" in said
     assert "the worker has ended; the job goes on at the next start" in said
     assert not alive(worker)
     assert children(home) == []
     assert not job().report.state.final
     assert job().attempts == 1  # the killed one counts, the drained one does not
+    assert (home / "jobs" / job().id / "training" / CHECKPOINT).is_file()
+    assert "asked to end after step" in (home / "logs/worker.log").read_text()
 
 
 def test_a_second_signal_ends_a_daemon_without_its_grace(home: Path, federation: Federation) -> None:

@@ -133,16 +133,20 @@ def test_a_decision_about_another_shard_does_not_let_this_one_leave(
     assert service.claims == []
 
 
-def test_files_that_changed_while_they_waited_are_not_what_leaves(
+def test_files_that_changed_while_they_waited_are_not_what_leaves_and_the_shard_is_trained_again(
     home: Home, federation: Federation, service: Service, run: Terminal
 ) -> None:
     job = waiting(home, federation)
     weights = home.layout.jobs / job.id / "model.safetensors"
-    weights.write_bytes(bytes(weights.stat().st_size))
+    trained = weights.read_bytes()
+    weights.write_bytes(bytes(len(trained)))
     assert run("release", job.id[:12], "--home", home.layout.root) == 1
     assert "holds no whole shard" in run.err
     assert home.release_desk.decisions.of(job.id) == ()
     assert service.claims == []
+    assert stored(home, job).report.state is JobState.QUEUED
+    assert work(home, stored(home, job)).state is JobState.UNRELEASED
+    assert weights.read_bytes() == trained
 
 
 def test_a_contract_that_ended_while_a_shard_waited_keeps_it_at_home(

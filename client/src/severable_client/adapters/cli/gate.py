@@ -1,5 +1,6 @@
 """`report`, `release` and `withhold`: what the gate saw of a shard, and the owner's word on it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +9,9 @@ import typer
 from severable_client.adapters.cli.options import DEFAULT_HOME, Format, FormatOption, HomeOption, short, write_json
 from severable_client.adapters.gate_report import PAGE, lines, read_report
 from severable_client.adapters.held_shard import held_claim
-from severable_client.bootstrap import Home, open_home
+from severable_client.bootstrap import Home, now, open_home
 from severable_client.errors import JobStateError
-from severable_client.ports import Job
+from severable_client.ports import Job, JobState
 from severable_client.release import Decision, find_job
 from severable_client.release import release as let_go
 from severable_client.release import withhold as keep_back
@@ -81,10 +82,16 @@ def report_page(home: Home, job: Job) -> Path | None:
 
 
 def _shard(home: Home, job: Job) -> str:
+    """Return the shard that is decided about; one that is whole no more is trained again, and its job waits again."""
     claim = held_claim(home.layout.jobs / job.id, home.sides.own)
-    if claim is None:
-        raise JobStateError(f"job {short(job.id)} holds no whole shard; it is {job.report.state}")
-    return str(claim.id)
+    if claim is not None:
+        return str(claim.id)
+    told = f"job {short(job.id)} holds no whole shard"
+    if job.report.state is not JobState.UNRELEASED:
+        raise JobStateError(f"{told}; it is {job.report.state}")
+    again = replace(job.report, state=JobState.QUEUED, detail="a file of the shard changed; it is trained again")
+    home.jobs.record(job.id, again, now())
+    raise JobStateError(f"{told}: a file changed since the gate; the daemon trains it again, then it waits again")
 
 
 def _row(decision: Decision) -> dict[str, str]:

@@ -224,7 +224,8 @@ except DiskFullError as error:
 (home / "ballast").unlink()
 entry = JournalEntry(at=NOON, what="x", subject="y", bytes=0)
 journal.note(entry)
-print(journal.all()[-1] == entry, journal.verify().number == number + 1)
+# The entry that met the full disk may be there by now: its line was whole, and it errs on the side of telling.
+print(journal.all()[-1] == entry, journal.verify().number - number in (1, 2))
 """
 
 

@@ -17,6 +17,7 @@ from severable_client.adapters.keys import loose_permissions
 from severable_client.adapters.prepared_images import Wanted, prepare, prepare_set
 from severable_client.adapters.salt import data_salt
 from severable_client.bootstrap import open_home
+from severable_client.discretion import Discretion
 from severable_client.errors import AbandonedError, DataFolderError, HomeError
 from severable_client.home import Layout
 from severable_client.training import read_recipe
@@ -89,6 +90,20 @@ def test_a_class_that_the_recipe_does_not_know_is_named_before_anything_is_kept(
     with pytest.raises(DataFolderError, match=r"class 'tow' is none of the 2 labels .*\(two, one\)"):
         prepared(folder, ASKED)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("decoded_before", [False, True])
+def test_the_name_of_a_class_stands_behind_the_folders_path_so_that_the_coordinator_is_not_told_it(
+    tmp_path: Path, decoded_before: bool
+) -> None:
+    folder = two_classes(tmp_path / "set")
+    (folder / "two").rename(folder / "Jane Doe")
+    if decoded_before:
+        prepared(folder)
+    wanted = Wanted(recipe=ASKED, fit=False, salt=SALT, data=str(folder))
+    with pytest.raises(DataFolderError, match="class 'Jane Doe'") as refused:
+        prepare_set(open_source(folder), tmp_path / "cache", wanted, lambda _done, _total: None)
+    assert "Jane" not in Discretion(folder)(str(refused.value))
 
 
 def test_a_set_is_decoded_once_and_removed_when_it_changes(tmp_path: Path) -> None:

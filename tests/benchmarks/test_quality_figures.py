@@ -3,7 +3,7 @@
 import pytest
 import torch
 from quality.departures import area_under_curve
-from quality.report import crossing
+from quality.summaries import crossing
 
 
 def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order_and_half_of_the_ties() -> None:

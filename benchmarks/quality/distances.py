@@ -220,6 +220,8 @@ def drop_one(bench: Bench, split: str) -> dict[str, Any]:
             "dropped_classes_after": float(gone_N.double().mean()),
         }
         if federation.recipe.conditions is None:  # labels are asked for in turns, and now there are fewer
-            farthest = float((after.x_NCHW[stays_N] - retained_NCHW).abs().max())
-            found[part.name]["farthest_pixel_of_samples_of_others"] = farthest
+            again_NCHW = after.x_NCHW[stays_N]
+            farthest = float((again_NCHW - retained_NCHW).abs().max())
+            same = {"change_of_same_samples": bench.distance(again_NCHW, rows_N) / one - 1.0}
+            found[part.name] |= same | {"farthest_pixel_of_samples_of_others": farthest}
     return found

@@ -144,13 +144,13 @@ def _drop(measured: Measured, split: str) -> dict[str, Any] | None:
     changes = [one["change"] for one in found]
     if (told := summary(changes)) is None:
         return None
-    pixel = "farthest_pixel_of_samples_of_others"
-    farthest = [one[pixel] for one in found if pixel in one]
+    pixel, same = "farthest_pixel_of_samples_of_others", "change_of_same_samples"
     error = stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else None
     return told | {
         "standard_error": None if error is None else round(error, 4),
         "mean_size": round(mean(map(abs, changes)), 4),
-        pixel: max(farthest, default=None),
+        pixel: max((one[pixel] for one in found if pixel in one), default=None),
+        same: max((abs(one[same]) for one in found if same in one), default=None),
     }
 
 

@@ -12,8 +12,6 @@ from quality import work
 if TYPE_CHECKING:
     from pathlib import Path
 
-MISSING = None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -64,7 +62,7 @@ class Measured:
 def summary(values: list[float]) -> dict[str, Any] | None:
     """Return mean, lowest and highest of the seeds, or None."""
     if not values:
-        return MISSING
+        return None
     return {
         "mean": round(mean(values), 4),
         "low": round(min(values), 4),
@@ -144,13 +142,12 @@ def _drop(measured: Measured, split: str) -> dict[str, Any] | None:
     changes = [one["change"] for one in found]
     if (told := summary(changes)) is None:
         return None
-    pixel, same = "farthest_pixel_of_samples_of_others", "change_of_same_samples"
+    pixel = "farthest_pixel_of_samples_of_others"
     error = stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else None
     return told | {
         "standard_error": None if error is None else round(error, 4),
         "mean_size": round(mean(map(abs, changes)), 4),
         pixel: max((one[pixel] for one in found if pixel in one), default=None),
-        same: max((abs(one[same]) for one in found if same in one), default=None),
     }
 
 

@@ -109,6 +109,18 @@ class Samples:
     evaluations: float
     seconds: float
 
+    @classmethod
+    def of(cls, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> Samples:
+        """Return samples as they are kept."""
+        return cls(
+            x_NCHW=tensors["x"],
+            trajectory_SNK=tensors["trajectory"].float(),
+            realised_N=tensors["realised"],
+            log_snr=tuple(facts["log_snr"]),
+            evaluations=facts["evaluations"],
+            seconds=facts["seconds"],
+        )
+
 
 def pipeline_of(
     federation: Federation, router: JointRouter | HeadsRouter | None, *, naive: bool = False
@@ -159,28 +171,24 @@ def samples(
         allowed: names of the shards that may be used; all by default.
     """
     router = None if built is None else built.router
-    rules = b"" if router is None else router_bytes(router)
-    label_N = federation.labels(count) if asked.labelled else None
-    told = [] if federation.recipe.conditions is None else [str((asked.labelled, asked.guidance)).encode()]
-    told += [] if allowed is None else [str(allowed).encode()]
-    key = work.digest_of(rules, federation.label.encode(), str((count, batch, steps)).encode(), *told)
-    path = federation.folder / "samples" / f"{kind}-{key}.safetensors"
+    order = draws.Order(
+        dispatch=dispatch, count=count, batch=batch, steps=steps, seed=federation.seed,
+        label_N=federation.labels(count) if asked.labelled else None, guidance=asked.guidance, allowed=allowed,
+    )  # fmt: skip
+    path = federation.folder / "samples" / f"{kind}-{_key(federation, router, order, asked)}.safetensors"
     if (found := work.kept_tensors(path)) is None:
-        order = draws.Order(
-            dispatch=dispatch, count=count, batch=batch, steps=steps, seed=federation.seed,
-            label_N=label_N, guidance=asked.guidance, allowed=allowed,
-        )  # fmt: skip
         pipeline = pipeline_of(federation, router, naive=dispatch == "uniform")
         tensors, facts = draws.drawn(pipeline, order, federation.run, path.with_suffix(".unfinished"))
         pipeline.to("cpu")  # with the router, which may be asked again
         found = tensors, facts | federation.ran
         work.keep_tensors(path, *found)
-    tensors, facts = found
-    return Samples(
-        x_NCHW=tensors["x"],
-        trajectory_SNK=tensors["trajectory"].float(),
-        realised_N=tensors["realised"],
-        log_snr=tuple(facts["log_snr"]),
-        evaluations=facts["evaluations"],
-        seconds=facts["seconds"],
-    )
+    return Samples.of(*found)
+
+
+def _key(federation: Federation, router: JointRouter | HeadsRouter | None, order: draws.Order, asked: Asked) -> str:
+    """Return what samples are kept by, beside their kind: router, weights, recipe and what was asked for."""
+    rules = b"" if router is None else router_bytes(router)
+    told = [] if federation.recipe.conditions is None else [str((asked.labelled, asked.guidance)).encode()]
+    told += [] if order.allowed is None else [str(order.allowed).encode()]
+    plan = str((order.count, order.batch, order.steps)).encode()
+    return work.digest_of(rules, federation.label.encode(), plan, *told)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from quality.bench import Bench
     from severable_diffusion.recipe import Recipe
 
-BATCHES = (256, 1024)
 TURNS = 5
 STRENGTH = 0.5
 GUIDANCE = 3.0
@@ -49,14 +48,14 @@ def measure(bench: Bench, split: str) -> dict[str, Any]:
     mono = composites.pipeline_of(bench.monolith, None)
     random_ones = labelled_pipelines(bench, split)
     found: dict[str, dict[str, Any]] = {kind: {} for kind in BARS}
-    for batch in BATCHES:
+    for batch in bench.size.cost_batches:
         image = {"image": _repeated(bench.images.test_NCHW, batch), "strength": STRENGTH}
         asked = {"condition": _repeated(bench.images.test_label_N, batch)}
         found["plain"][str(batch)] = alternating(own, mono, batch, {})
         found["partial_noise"][str(batch)] = alternating(own, mono, batch, image)
         found["condition"][str(batch)] = alternating(*random_ones, batch, asked)
         found["condition_partial_noise"][str(batch)] = alternating(*random_ones, batch, asked | image)
-    few = BATCHES[0]
+    few = bench.size.cost_batches[0]
     guided = {"condition": _repeated(bench.images.test_label_N, few), "guidance_scale": GUIDANCE}
     return {
         **found,

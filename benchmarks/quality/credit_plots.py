@@ -50,7 +50,7 @@ def commitment(
         panel.set_xlim(-8.0, max(log_snr))  # nothing happens on the way from pure noise to here
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(visible=True, color="#e4e7eb", linewidth=0.6)
-    left.legend(frameon=False, fontsize=8, loc="center right")
+    left.legend(frameon=False, fontsize=8, loc="upper left")
     figure.savefig(path, metadata={"Software": None})
 
 

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from quality.composites import Federation, Samples
 
 LONE_SAMPLES = 600
-MANY_STEPS = 60
+MORE_STEPS = 3
+"""How many times the recipe's sampler steps, to see whether drawing anew at every step gets better with more."""
+DROPPED = 3
 LATE = (3.0, 8.0)
 """Noise levels sigma / alpha at which one shard is drawn."""
 COST_IMAGES, COST_TURNS = 512, 5
@@ -126,17 +128,18 @@ def cost(bench: Bench, split: str) -> dict[str, Any]:
     pipelines = {"composite": composites.pipeline_of(bench.federation(split), None)}
     pipelines["monolith"] = composites.pipeline_of(bench.monolith, None)
     turns: dict[str, list[float]] = {name: [] for name in pipelines}
+    images = min(COST_IMAGES, bench.size.samples)
     for turn in range(COST_TURNS + 1):
         for name, pipeline in pipelines.items():
             begun = time.process_time()
-            pipeline(COST_IMAGES, torch.Generator().manual_seed(turn), dispatch="draw_once", output_type="pt")
+            pipeline(images, torch.Generator().manual_seed(turn), dispatch="draw_once", output_type="pt")
             turns[name].append(time.process_time() - begun)
     pairs = zip(turns["composite"][1:], turns["monolith"][1:], strict=True)  # the first turn warms up
     ratios = sorted(one / other for one, other in pairs)
     return {
         "ratio": ratios[len(ratios) // 2],
         "ratios": ratios,
-        "images": COST_IMAGES,
+        "images": images,
         "shards": len(bench.parts(split)),
     }
 
@@ -157,21 +160,22 @@ def k_sweep(bench: Bench, split: str) -> dict[str, Any]:
     for k in (1, 2, 3):
         found[f"top_{k}"] = told_of(bench, bench.draw(federation, built, TopK(k), f"joint-top{k}"))
     found["per_step_draw"] = told_of(bench, bench.draw(federation, built, "per_step_draw", "joint-perstep"))
-    many = bench.draw(federation, built, "per_step_draw", "joint-perstep", steps=MANY_STEPS)
-    found[f"per_step_draw_{MANY_STEPS}_steps"] = told_of(bench, many)
-    once = bench.draw(federation, None, "draw_once", "prior", steps=MANY_STEPS)
-    found[f"prior_{MANY_STEPS}_steps"] = told_of(bench, once)
+    steps = MORE_STEPS * federation.recipe.sampler.steps
+    many = bench.draw(federation, built, "per_step_draw", "joint-perstep", steps=steps)
+    found[f"per_step_draw_{steps}_steps"] = told_of(bench, many)
+    once = bench.draw(federation, None, "draw_once", "prior", steps=steps)
+    found[f"prior_{steps}_steps"] = told_of(bench, once)
     return found
 
 
 def by_number(bench: Bench, split: str) -> dict[str, Any]:
     """Measure composites of 1, 2, ... shards against all data: routed by lambda, and naively averaged."""
-    federation = bench.federation(split)
-    lone = {shard.name: _lone(bench, federation, shard.name) for shard in federation.shards}
+    federation, each = bench.federation(split), min(LONE_SAMPLES, bench.size.samples)
+    lone = {shard.name: _lone(bench, federation, shard.name, each) for shard in federation.shards}
     routed, naive = {}, {}
     for count in range(1, len(federation.names) + 1):
         names = federation.names[:count]
-        share = LONE_SAMPLES // count
+        share = each // count
         routed[str(count)] = bench.distance(torch.cat([lone[name][:share] for name in names]))
         if count in (1, 2, 4, 7, 10):
             fewer = federation
@@ -183,16 +187,16 @@ def by_number(bench: Bench, split: str) -> dict[str, Any]:
     return {"routed": routed, "naive": naive, "one_shard_alone": alone}
 
 
-def _lone(bench: Bench, federation: Federation, name: str) -> torch.Tensor:
+def _lone(bench: Bench, federation: Federation, name: str, count: int) -> torch.Tensor:
     alone = federation
     for other in federation.names:
         if other != name:
             alone = alone.without(other)
-    return bench.draw(alone, None, "draw_once", f"lone-{name}", count=LONE_SAMPLES).x_NCHW
+    return bench.draw(alone, None, "draw_once", f"lone-{name}", count=count).x_NCHW
 
 
 def drop_one(bench: Bench, split: str) -> dict[str, Any]:
-    """Measure what dropping one shard changes for the data of the others, for every shard.
+    """Measure what dropping one shard changes for the data of the others, for the first `DROPPED` shards in turn.
 
     Before: samples of the whole composite, without those that the dropped shard made. After: samples of the composite
     rebuilt without it, from the same seed. Both against the retained images, as many samples of each. The samples that
@@ -202,7 +206,7 @@ def drop_one(bench: Bench, split: str) -> dict[str, Any]:
     before = bench.draw(federation, None, "draw_once", "prior", count=2 * bench.size.samples)
     labels_N = bench.features.labels(before.x_NCHW)
     found = {}
-    for place, part in enumerate(bench.parts(split)[:3]):
+    for place, part in enumerate(bench.parts(split)[:DROPPED]):
         fewer = federation.without(part.name)
         after = bench.draw(fewer, None, "draw_once", "prior", count=2 * bench.size.samples)
         rows_N = torch.cat([other.rows_N for other in bench.parts(split) if other.name != part.name])

@@ -9,7 +9,7 @@ from quality import bars
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from quality.report import Measured
+    from quality.summaries import Measured
 
 KINDS = {
     "prior": "drawn once, by lambda (default)",

@@ -40,6 +40,7 @@ class Size:
         seeds: of trainings and samples, by default.
         splits: what is trained, in this order, with every seed; None for the order of `MAIN` and `FURTHER`.
         measures: names of what is measured; None for all.
+        cost_batches: images drawn at a time where time is measured.
         features: which feature network, a key of `quality.features.NETWORKS`.
         images_per_class: how many training images of each class are used, and half as many for testing; None for all.
         cuda: how networks are trained where there is a GPU; None if this size is meant for the CPU.
@@ -56,6 +57,7 @@ class Size:
     seeds: tuple[int, ...] = (0, 1, 2)
     splits: tuple[str, ...] | None = None
     measures: tuple[str, ...] | None = None
+    cost_batches: tuple[int, ...] = (256, 1024)
     features: str = "conv64"
     images_per_class: int | None = None
     cuda: ExecutionPlan | None = None

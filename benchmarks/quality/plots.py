@@ -14,7 +14,7 @@ from severable_diffusion.pictures import COLOURS, grid
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from quality.report import Measured
+    from quality.summaries import Measured
 
 SHOWN = {
     "prior": "composite, one shard drawn by lambda",

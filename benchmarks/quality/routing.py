@@ -30,15 +30,15 @@ LEVELS = (0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0)
 """sigma / alpha."""
 AUDIT = 60
 """Fresh images of each shard for calibration."""
-BUDGETS: dict[str, dict[str, Any]] = {
-    "smallest": {"steps": 50, "batch": 8},
-    "smaller": {"steps": 100, "batch": 8},
-    "small": {"steps": 150, "batch": 16},
-    "chosen": {},
-    "large": {"steps": 600, "batch": 32},
-    "largest": {"steps": 600, "batch": 16, "patch": 1},
+BUDGETS = {
+    "smallest": (1 / 6, 0.5, None),
+    "smaller": (1 / 3, 0.5, None),
+    "small": (0.5, 1.0, None),
+    "chosen": (1.0, 1.0, None),
+    "large": (2.0, 2.0, None),
+    "largest": (2.0, 1.0, 1),
 }
-"""What is changed in the recipe's router."""
+"""Steps and batch as shares of the recipe's router's, and its patch where it is another."""
 
 
 def posterior(
@@ -107,12 +107,14 @@ def budgets(bench: Bench, split: str) -> dict[str, Any]:
     x0_NCHW, owner_N = bench.images.test_NCHW[1::2], owners_of_test_images(bench, split, federation.names)[1::2]
     shard_seconds = sum(shard.seconds for shard in federation.shards) / len(federation.shards)
     found = {}
-    for name, changes in BUDGETS.items():
+    plan = federation.recipe.router
+    for name, (steps, batch, patch) in BUDGETS.items():
+        changes = {"steps": round(steps * plan.steps), "batch": round(batch * plan.batch), "patch": patch or plan.patch}
         images = 3 * federation.recipe.bank.images if name == "largest" else federation.recipe.bank.images
         recipe = replace(
             federation.recipe,
             bank=replace(federation.recipe.bank, images=images),
-            router=replace(federation.recipe.router, **changes),
+            router=replace(plan, **changes),
         )
         built = builds.joint(replace(federation, recipe=recipe))
         told = curves(built.router, x0_NCHW, owner_N, federation)

@@ -18,6 +18,7 @@ from quality.measures import kept_by, ready, wanted
 from quality.plan import Size, Training, all_trainings, read_size
 from quality.run import OutOfTimeError
 from quality.splits import parts_of
+from quality.summaries import Measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +185,7 @@ def report_all(order: Order) -> None:
     """Write results, pictures and a page from what was measured: docs/results/quality.json for the CPU size."""
     stem = "quality" if order.size == "cpu" else f"quality-{order.size}"
     figures = report.write(order.work, order.size, order.results / f"{stem}.json")
-    sets = [report.Measured.read(order.work / name) for name in order.names]
+    sets = [Measured.read(order.work / name) for name in order.names]
     for measured in sets:
         made = plots.all_of(order.results / stem, measured, figures[measured.name])
         made += _pictures_of_samples(order, measured, order.results / stem)
@@ -193,7 +194,7 @@ def report_all(order: Order) -> None:
     page.write(order.results / f"{stem}.md", report.command(order.size), samples, figures, sets)
 
 
-def _pictures_of_samples(order: Order, measured: report.Measured, folder: Path) -> list[str]:
+def _pictures_of_samples(order: Order, measured: Measured, folder: Path) -> list[str]:
     name, bench = measured.name, order.bench(measured.name, order.seeds[0])
     federation, made = bench.federation("class-10"), [f"{measured.name}-samples.png"]
     rows = {

@@ -42,10 +42,11 @@ def test_an_older_roster_put_in_the_place_of_the_newest_revives_no_revoked_party
     world = served.world
     world.standing.revoke("archive")
     older, newest = world.coordinator.log.statements(Kind.ROSTER)[-2:]
+    place = "(SELECT place FROM log_entry WHERE statement = x'%s')"
     edit(
         world,
-        f"UPDATE body SET envelope = (SELECT envelope FROM body WHERE statement = '{older}') "  # noqa: S608  # digests
-        f"WHERE statement = '{newest}'",
+        f"UPDATE body SET envelope = (SELECT envelope FROM body WHERE place = {place % older.hex}) "  # noqa: S608  # digests
+        f"WHERE place = {place % newest.hex}",
     )
     error = refused(served.stub("archive").ListContracts, pb.ListContractsRequest())
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

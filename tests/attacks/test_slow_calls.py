@@ -71,7 +71,7 @@ def test_a_caller_with_many_calls_is_refused_at_once_beyond_its_share(hurried: S
 
 
 def test_more_calls_than_there_is_room_for_are_refused_at_once_and_soon_there_is_room_again(tmp_path: Path) -> None:
-    with serving(tmp_path / "home", "archive", "clinic", limits=Limits(wait_s=0.3, calls=1000)) as served:
+    with serving(tmp_path / "home", "archive", "clinic", limits=Limits(wait_s=1.0, calls=1000)) as served:
         forever = threading.Event()
         with channel(served, "Exchange/ListContracts") as opened:
             calls = [half_open(opened, "Exchange/ListContracts", forever) for _ in range(200)]

@@ -1,9 +1,12 @@
 """Small rules of the quality program, each against a value worked out by hand."""
 
+from typing import Any
+
 import pytest
 import torch
+from quality import bars
 from quality.departures import area_under_curve
-from quality.report import crossing
+from quality.summaries import Measured, crossing, of_split
 
 
 def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order_and_half_of_the_ties() -> None:
@@ -17,3 +20,24 @@ def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order_and_h
 @pytest.mark.parametrize(("largest", "level"), [([0.9, 0.8, 0.7], 1.5), ([0.6, 0.5, 0.4], 0.0), ([0.9, 0.9, 0.8], 2.0)])
 def test_a_router_is_half_sure_where_the_line_between_two_levels_says_so(largest: list[float], level: float) -> None:
     assert crossing([0.5, 1.0, 2.0], largest, 0.75) == pytest.approx(level)
+
+
+def _seen_after_removals(*changes: float) -> bars.Bar:
+    facts: dict[tuple[str, int], dict[str, Any]] = {
+        ("drop-class-8", 0): {str(place): {"change": change} for place, change in enumerate(changes)}
+    }
+    found = of_split(Measured(name="fashion-mnist", seeds=(0,), facts=facts), "class-8")
+    return next(bar for bar in bars.all_of({"fashion-mnist": {"class-8": found}}) if bar.what.startswith("dropping"))
+
+
+def test_removals_meet_their_bar_only_where_the_mean_and_its_standard_error_are_within_it() -> None:
+    sure, unsure = _seen_after_removals(0.004, 0.006), _seen_after_removals(-0.032, 0.020, 0.017)
+    assert sure.seen == pytest.approx(0.006)  # 0.005 and an error of 0.001
+    assert sure.met
+    assert unsure.seen == pytest.approx(0.0017 + 0.0169, abs=1e-4)  # a mean near nothing, and no way to know it
+    assert not unsure.met
+    assert "-0.032 to +0.020" in unsure.note
+
+
+def test_one_removal_alone_says_nothing_about_its_error_and_meets_no_bar() -> None:
+    assert _seen_after_removals(0.001).met is None

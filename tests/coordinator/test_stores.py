@@ -240,7 +240,7 @@ def test_the_database_itself_refuses_to_change_the_log(database: Database, state
 
 
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=5), again=st.integers(0, 20))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_a_batch_gives_the_tree_that_one_by_one_gives(sizes: list[int], again: int) -> None:
     batched, single = open_log(Database(None)), open_log(Database(None))
     number = 0

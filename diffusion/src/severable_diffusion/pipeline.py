@@ -23,15 +23,15 @@ from PIL import Image
 
 from severable_diffusion.attribution import Attribution
 from severable_diffusion.composite_directory import LearnedRouter, write_composite
-from severable_diffusion.composition import DISPATCHES, Dispatch, DrawOnce, Full, Memory
-from severable_diffusion.conditions import Asked, branches, labels_of
+from severable_diffusion.composition import Dispatch, Memory
+from severable_diffusion.conditions import Asked, Branch, branches, labels_of
 from severable_diffusion.drive import Drive
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.images import to_pil
 from severable_diffusion.lots import Generators
-from severable_diffusion.router import PriorRouter, Router, UniformRouter
 from severable_diffusion.shard_set import ShardSet
 from severable_diffusion.starts import start
+from severable_diffusion.strategy import strategy_for
 from severable_diffusion.walk import Walk
 
 __all__ = ["CompositeOutput", "CompositePipeline", "write_composite"]
@@ -140,36 +140,26 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
         Raises:
             CompositeError: if something asked for is unknown or does not fit, or this scheduler or router cannot do it.
         """
-        device, count = self._execution_device, batch_size
         unknown = sorted(set(callback_on_step_end_tensor_inputs) - {"latents"})
         if unknown:
             raise CompositeError(f"callback_on_step_end_tensor_inputs has {unknown[0]!r}; there is only 'latents'")
-        how, router, log_lambda_K = self._strategy(dispatch, router_override, from_noise=strength == 1.0)
+        from_noise = strength == 1.0
+        strategy = strategy_for(self.shards, self.router, dispatch, router_override, from_noise=from_noise)
         allowed_K = self._allowed(allowed)
-        asked = labels_of(condition, self.shards.recipe, count, device)
-        # Drawing by lambda needs no router, but guidance does: lambdas at every level would be naive averaging.
-        known = self.router is not None and router_override is None and isinstance(how, DrawOnce)
-        free_router = self.router if known else router
-        begin = start(
-            count, self.shards.recipe.image, image=image, mask=mask_image, strength=strength, latents=latents,
-            generator=generator, device=device, dtype=self.shards.dtype,
-        )  # fmt: skip
         walk = Walk(
             shards=self.shards,
-            drive=Drive(self.scheduler, self.shards.schedule, self._steps(num_inference_steps), device, strength),
-            router=router,
-            free_router=free_router,
-            dispatch=how,
-            branches=branches(
-                asked, guidance_scale, count, log_lambda_K=log_lambda_K, log_share_KC=self.shards.log_share_KC,
-                allowed_K=allowed_K,
-            ),
+            strategy=strategy,
+            branches=self._branches(condition, guidance_scale, batch_size, strategy.log_lambda_K, allowed_K),
             guidance=guidance_scale,
             allowed_K=allowed_K,
-            start=begin,
+            start=start(
+                batch_size, self.shards.recipe.image, image=image, mask=mask_image, strength=strength, latents=latents,
+                generator=generator, device=self._execution_device, dtype=self.shards.dtype,
+            ),
+            drive=self._drive(num_inference_steps, strength),
             generator=generator,
         )  # fmt: skip
-        x_NCHW, attribution = self._walked(walk, count, callback_on_step_end)
+        x_NCHW, attribution = self._walked(walk, batch_size, callback_on_step_end)
         images = _finished(x_NCHW, output_type)
         self.maybe_free_model_hooks()
         return CompositeOutput(images=images, attribution=attribution) if return_dict else (images, attribution)
@@ -188,32 +178,21 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
                 bar.update()
         return walk.start.finished(x_NCHW), walk.attribution(memory)
 
-    def _strategy(
-        self, dispatch: str | Dispatch, override: str | None, *, from_noise: bool
-    ) -> tuple[Dispatch, Router, torch.Tensor]:
-        """Return the dispatch, the router and log lambda."""
-        count, log_lambda_K = len(self.shards.shard_ids), self.shards.log_lambda_K
-        if "uniform" in (dispatch, override):
-            return Full(), UniformRouter(count), torch.zeros_like(log_lambda_K)
-        if isinstance(dispatch, str):
-            if dispatch not in DISPATCHES:
-                raise CompositeError(f"dispatch {dispatch!r} is unknown; choose {', '.join(DISPATCHES)} or uniform")
-            dispatch = DISPATCHES[dispatch]
-        alone = PriorRouter(count)
-        if count > 1 and self.router is None and not from_noise:
-            raise CompositeError("this composite has no router, so it cannot say whose an image is: start from noise")
-        if self.router is None or override == "prior":
-            return DrawOnce(), alone, log_lambda_K
-        # Drawn once, at pure noise, the lambdas are the exact posterior: no router can do better.
-        by_lambda = from_noise and isinstance(dispatch, DrawOnce)
-        return dispatch, alone if by_lambda else self.router, log_lambda_K
-
-    def _steps(self, asked: int | None) -> int:
+    def _drive(self, asked: int | None, strength: float) -> Drive:
         recipe = self.shards.recipe
         steps = recipe.sampler.steps if asked is None else asked
         if not 1 <= steps <= recipe.process.steps:
             raise CompositeError(f"num_inference_steps is {steps}; it must be between 1 and {recipe.process.steps}")
-        return steps
+        return Drive(self.scheduler, self.shards.schedule, steps, self._execution_device, strength)
+
+    def _branches(
+        self, condition: Asked, guidance: float, count: int, log_lambda_K: torch.Tensor, allowed_K: torch.Tensor
+    ) -> tuple[Branch, ...]:
+        asked_N = labels_of(condition, self.shards.recipe, count, self._execution_device)
+        return branches(
+            asked_N, guidance, count,
+            log_lambda_K=log_lambda_K, log_share_KC=self.shards.log_share_KC, allowed_K=allowed_K,
+        )  # fmt: skip
 
     def _allowed(self, allowed: Collection[str] | None) -> torch.Tensor:
         ids = self.shards.shard_ids

@@ -18,12 +18,12 @@ from severable_diffusion.lots import Generators, Lots
 from severable_diffusion.router import weights
 
 if TYPE_CHECKING:
-    from severable_diffusion.composition import Dispatch
     from severable_diffusion.conditions import Branch
     from severable_diffusion.drive import Drive, Frame
     from severable_diffusion.router import Router
     from severable_diffusion.shard_set import ShardSet
     from severable_diffusion.starts import Start
+    from severable_diffusion.strategy import Strategy
 
 UNBOUND = Cumulative(commit=2.0)
 """For the unconditional branch of guidance: its state was not drawn from it, so it never binds."""
@@ -36,9 +36,7 @@ class Walk:
     Attributes:
         shards: the networks.
         drive: the scheduler's run.
-        router: of the weights.
-        free_router: of the weights of the unconditional branch of guidance.
-        dispatch: of the conditional branch, or of the only one.
+        strategy: the routers and the dispatch.
         branches: the conditional branch first.
         guidance: 1 for none.
         allowed_K: which shards may be used.
@@ -48,9 +46,7 @@ class Walk:
 
     shards: ShardSet
     drive: Drive
-    router: Router
-    free_router: Router
-    dispatch: Dispatch
+    strategy: Strategy
     branches: tuple[Branch, ...]
     guidance: float
     allowed_K: torch.Tensor
@@ -65,8 +61,8 @@ class Walk:
         frame = self.frames[index]
         x_NCHW = self.start.kept(x_NCHW, self.drive, frame)
         seen_NCHW = x_NCHW if self.drive.own else x_NCHW * frame.scale
-        w_NK = self._posterior(self.router, seen_NCHW, frame, memory, self.branches[0])
-        used_NK, memory = self.dispatch.choose(w_NK, memory, self._lots, frame.log_snr)
+        w_NK = self._posterior(self.strategy.router, seen_NCHW, frame, memory, self.branches[0])
+        used_NK, memory = self.strategy.dispatch.choose(w_NK, memory, self._lots, frame.log_snr)
         mixed_NCHW, evaluations = self._mixed(seen_NCHW, frame, used_NK, self.branches[0])
         self.weights.append(torch.where(memory.open_N[:, None], w_NK, used_NK).cpu())
         if len(self.branches) > 1:
@@ -89,7 +85,7 @@ class Walk:
     def _free(self, x_NCHW: torch.Tensor, frame: Frame) -> tuple[torch.Tensor, int]:
         """Return the unconditional branch's mixture, with the weights that belong to it."""
         branch, nothing = self.branches[1], Memory.start(len(x_NCHW), x_NCHW.device)
-        w_NK = self._posterior(self.free_router, x_NCHW, frame, nothing, branch)
+        w_NK = self._posterior(self.strategy.free_router, x_NCHW, frame, nothing, branch)
         used_NK, _ = UNBOUND.choose(w_NK, nothing, self._lots, frame.log_snr)
         return self._mixed(x_NCHW, frame, used_NK, branch)
 

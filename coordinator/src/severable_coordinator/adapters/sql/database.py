@@ -22,11 +22,9 @@ _PRAGMAS = (
     "PRAGMA secure_delete=ON",
     # Without it REPLACE INTO slips past triggers that guard append-only tables.
     "PRAGMA recursive_triggers=ON",
-    # 64 MiB: a log of a million entries is inserted into all over its indexes.
-    "PRAGMA cache_size=-65536",
 )
 _APPEND_ONLY = ("log_entry", "log_node")
-_LAYOUT = 2  # of the tables; PRAGMA user_version
+_LAYOUT = 3  # of the tables; PRAGMA user_version
 
 
 class Database:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.log_mark import LogMark
@@ -18,22 +18,14 @@ from severable_trust.statement import Kind
 
 _AT_ONCE = 500  # values in one query
 _COSIGNATURES = 16  # kept of every cosigner, the newest ones: they cover every entry that earlier ones did
-# As text: handling each row of a batch costs SQLAlchemy more than SQLite takes to keep it.
+# As text, for the driver: handling a row, or a query of a proof, costs SQLAlchemy more than SQLite takes for it.
 _ADD_NODE = "INSERT INTO log_node (level, place, hash) VALUES (?, ?, ?)"
 _ADD_ENTRY = "INSERT INTO log_entry (place, leaf, kind, statement) VALUES (?, ?, ?, ?)"
-_ADD_BODY = "INSERT INTO body (statement, envelope) VALUES (?, ?) ON CONFLICT DO NOTHING"
-# Built once: building a query costs a proof more than running it.
-_PLACE = select(log_entry.c.place, select(func.max(checkpoint.c.size)).scalar_subquery().label("newest")).where(
-    log_entry.c.statement == bindparam("statement")
-)
-_BEST_VOUCHED = (
-    select(cosignature.c.size)
-    .where(cosignature.c.size > bindparam("after"))
-    .group_by(cosignature.c.size)
-    .order_by(func.count().desc(), cosignature.c.size.desc())
-    .limit(1)
-)
-_NOTE = select(checkpoint.c.note).where(checkpoint.c.size == bindparam("of"))
+_ADD_BODY = "INSERT INTO body (place, envelope) VALUES (?, ?)"
+_PLACE = "SELECT place, (SELECT max(size) FROM checkpoint) FROM log_entry WHERE statement = ?"
+_BEST_VOUCHED = "SELECT size FROM cosignature WHERE size > ? GROUP BY size ORDER BY count(*) DESC, size DESC LIMIT 1"
+_NOTE = "SELECT note FROM checkpoint WHERE size = ?"
+_LINES = "SELECT line FROM cosignature WHERE size = ? ORDER BY cosigner"
 SignCheckpoint = Callable[[Checkpoint], str]
 
 
@@ -57,9 +49,9 @@ class SqlLog:
 
     def append(self, entries: Iterable[tuple[LogEntry, bytes]]) -> int:
         """See Log. An entry that is there already is not appended again."""
-        named: dict[str, _Leaf] = {}
+        named: dict[bytes, _Leaf] = {}
         for entry, envelope in entries:
-            statement = str(entry.statement)
+            statement = _key(entry.statement)
             named.setdefault(statement, (statement, entry.kind.value, entry.leaf, envelope))
         leaves = list(named.values())
         with self._database.write() as connection:
@@ -96,12 +88,13 @@ class SqlLog:
     def prove(self, entry: LogEntry) -> LogProof:
         """See Log."""
         with self._database.read() as connection:
-            row = connection.execute(_PLACE, {"statement": str(entry.statement)}).one_or_none()
+            row = connection.exec_driver_sql(_PLACE, (_key(entry.statement),)).one_or_none()
             if row is None:
                 raise NotFoundError(f"statement {entry.statement} is not in the log")
-            size = _best_vouched(connection, row.place) or row.newest
-            path = computed(connection, lambda store: merkle.inclusion_proof(store, row.place, size))
-            return LogProof(index=row.place, hashes=path, checkpoint=_cosigned_note(connection, size))
+            place, newest = row
+            size = _best_vouched(connection, place) or newest
+            path = computed(connection, lambda store: merkle.inclusion_proof(store, place, size))
+            return LogProof(index=place, hashes=path, checkpoint=_cosigned_note(connection, size))
 
     def consistency(self, since: int) -> tuple[str, tuple[bytes, ...]]:
         """See Log."""
@@ -113,8 +106,8 @@ class SqlLog:
 
     def entries(self) -> list[tuple[int, LogEntry, bool]]:
         """See Log."""
-        query = select(log_entry, body.c.statement.label("held")).order_by(log_entry.c.place)
-        query = query.outerjoin(body, body.c.statement == log_entry.c.statement)
+        query = select(log_entry, body.c.place.label("held")).order_by(log_entry.c.place)
+        query = query.outerjoin(body, body.c.place == log_entry.c.place)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return [(row.place, LogEntry.parse(row.leaf), row.held is not None) for row in rows]
@@ -123,25 +116,27 @@ class SqlLog:
         """See Log."""
         query = select(log_entry.c.statement).where(log_entry.c.kind == kind.value).order_by(log_entry.c.place)
         with self._database.read() as connection:
-            return [Digest.parse(row.statement) for row in connection.execute(query)]
+            return [Digest(row.statement.hex()) for row in connection.execute(query)]
 
     def body(self, statement: Digest) -> bytes:
         """See Log."""
+        query = select(body.c.envelope).join(log_entry, body.c.place == log_entry.c.place)
         with self._database.read() as connection:
-            row = connection.execute(select(body.c.envelope).where(body.c.statement == str(statement))).one_or_none()
+            row = connection.execute(query.where(log_entry.c.statement == _key(statement))).one_or_none()
         if row is None:
             raise NotFoundError(f"the body of statement {statement} is not held (erased, or never there)")
         return bytes(row.envelope)
 
     def erase_body(self, statement: Digest) -> None:
         """See Log."""
+        place = select(log_entry.c.place).where(log_entry.c.statement == _key(statement))
         with self._database.write() as connection:
-            connection.execute(delete(body).where(body.c.statement == str(statement)))
+            connection.execute(delete(body).where(body.c.place == place.scalar_subquery()))
 
     def snapshot(self) -> tuple[str, list[tuple[LogEntry, bytes | None]]]:
         """See Log."""
         query = select(log_entry.c.leaf, body.c.envelope).order_by(log_entry.c.place)
-        query = query.outerjoin(body, body.c.statement == log_entry.c.statement)
+        query = query.outerjoin(body, body.c.place == log_entry.c.place)
         with self._database.read() as connection:
             note = _cosigned_note(connection, self._newest(connection)[0].size)
             rows = connection.execute(query).all()
@@ -168,11 +163,15 @@ class SqlLog:
             )
 
 
-_Leaf = tuple[str, str, bytes, bytes]  # statement id, kind, entry, envelope
+_Leaf = tuple[bytes, str, bytes, bytes]  # statement id, kind, entry, envelope
 
 
-def _known(connection: Connection, statements: list[str]) -> set[str]:
-    found: set[str] = set()
+def _key(statement: Digest) -> bytes:
+    return bytes.fromhex(statement.hex)
+
+
+def _known(connection: Connection, statements: list[bytes]) -> set[bytes]:
+    found: set[bytes] = set()
     for begin in range(0, len(statements), _AT_ONCE):
         some = statements[begin : begin + _AT_ONCE]
         found.update(connection.execute(select(log_entry.c.statement).where(log_entry.c.statement.in_(some))).scalars())
@@ -190,20 +189,20 @@ def _insert(connection: Connection, first: int, leaves: list[_Leaf]) -> None:
     connection.exec_driver_sql(_ADD_NODE, hashes)
     entries = [(place, leaf[2], leaf[1], leaf[0]) for place, leaf in enumerate(leaves, first)]
     connection.exec_driver_sql(_ADD_ENTRY, entries)
-    connection.exec_driver_sql(_ADD_BODY, [(leaf[0], leaf[3]) for leaf in leaves])
+    connection.exec_driver_sql(_ADD_BODY, [(place, leaf[3]) for place, leaf in enumerate(leaves, first)])
 
 
 def _best_vouched(connection: Connection, place: int) -> int | None:
     """The size of the checkpoint over an entry that most have cosigned, the newest of equals; None for none."""
-    return connection.execute(_BEST_VOUCHED, {"after": place}).scalar()
+    size: int | None = connection.exec_driver_sql(_BEST_VOUCHED, (place,)).scalar()
+    return size
 
 
 def _cosigned_note(connection: Connection, size: int) -> str:
-    note: str | None = connection.execute(_NOTE, {"of": size}).scalar()
+    note: str | None = connection.exec_driver_sql(_NOTE, (size,)).scalar()
     if note is None:
         raise NotFoundError(f"the log has no checkpoint over {size} entries")
-    lines = select(cosignature.c.line).where(cosignature.c.size == size).order_by(cosignature.c.cosigner)
-    return note + "".join(connection.execute(lines).scalars())
+    return note + "".join(connection.exec_driver_sql(_LINES, (size,)).scalars())
 
 
 def _size(connection: Connection) -> int:

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeVar
 
-from sqlalchemy import Connection, Integer, LargeBinary, text
-from sqlalchemy.sql.expression import TextualSelect
+from sqlalchemy import Connection
 
 from severable_trust import merkle
 
@@ -41,19 +40,19 @@ def nodes_for(connection: Connection, compute: Callable[[merkle.HashStore], obje
     compute(wanted)
     if not wanted.places:
         return {}
-    values = {f"{name}{n}": at for n, place in enumerate(wanted.places) for name, at in zip("lp", place, strict=True)}
-    rows = connection.execute(_lookup(len(wanted.places)), values)
-    return {(row.level, row.place): row.hash for row in rows}
+    values = tuple(number for place in wanted.places for number in place)
+    rows = connection.exec_driver_sql(_lookup(len(wanted.places)), values)
+    return {(level, place): value for level, place, value in rows}
 
 
 @cache
-def _lookup(count: int) -> TextualSelect:
+def _lookup(count: int) -> str:
     """The query for so many hashes: a join, since SQLite does not look a list of pairs up in an index."""
-    wanted = ", ".join(f"(:l{n}, :p{n})" for n in range(count))
-    return text(
-        f"WITH wanted(l, p) AS (VALUES {wanted}) "  # noqa: S608  # numbered parameters, no values
+    wanted = ", ".join(["(?, ?)"] * count)
+    return (
+        f"WITH wanted(l, p) AS (VALUES {wanted}) "  # noqa: S608  # placeholders, no values
         "SELECT level, place, hash FROM wanted CROSS JOIN log_node ON level = l AND place = p"
-    ).columns(level=Integer, place=Integer, hash=LargeBinary)
+    )
 
 
 def computed(connection: Connection, compute: Callable[[merkle.HashStore], T]) -> T:

@@ -182,7 +182,7 @@ log_entry = Table(
     Column("place", Integer, primary_key=True, autoincrement=False),
     Column("leaf", LargeBinary, nullable=False),
     Column("kind", String, nullable=False, index=True),
-    Column("statement", String, nullable=False, unique=True),
+    Column("statement", LargeBinary, nullable=False, unique=True),  # SHA-256: half the index that its text would take
 )
 
 log_node = Table(
@@ -214,6 +214,6 @@ cosignature = Table(
 body = Table(
     "body",
     metadata,
-    Column("statement", String, primary_key=True),
+    Column("place", Integer, ForeignKey("log_entry.place"), primary_key=True, autoincrement=False),
     Column("envelope", LargeBinary, nullable=False),
 )

@@ -17,7 +17,7 @@ from severable_coordinator.errors import ConflictError, EngineError, NotFoundErr
 from severable_coordinator.ports import RecipeRecord
 
 _POLL_S = 0.5
-_PIPE_EVERY_S = 5.0
+_PIPE_EVERY_S, _PIPE_AGAIN_S = 5.0, 60.0  # between two lines, and between two that say the same
 _ASK_ENGINE_S = 10.0  # each question to SuperLink costs it a TLS handshake
 _RESULT_GRACE_S = 20.0
 
@@ -59,16 +59,17 @@ def _watch(coordinator: Coordinator, batch: str, run: int) -> list[TaskStatus]:
     said = asked = time.monotonic()
     live = sys.stderr.isatty()
     pace = Pace()
-    over_since: float | None = None
+    told, over_since = "", None
     while True:
         statuses = coordinator.tasks.batch(batch)
         now = time.monotonic()
         left_s = pace.left_s({s.task.party: s.report for s in statuses}, now)
         done = all(status.report.state.final for status in statuses)
-        if live or done or now - said >= _PIPE_EVERY_S:
-            said = now
+        line = _line(statuses, left_s)
+        if live or done or now - said >= (_PIPE_AGAIN_S if line == told else _PIPE_EVERY_S):
+            said, told = now, line
             start, end = ("\r\033[K", "\n" if done else "") if live else ("", "\n")
-            print(start + _line(statuses, left_s), end=end, file=sys.stderr, flush=True)
+            print(start + line, end=end, file=sys.stderr, flush=True)
         if done:
             return statuses
         if now - asked >= _ASK_ENGINE_S:

@@ -65,9 +65,10 @@ def _watch(coordinator: Coordinator, batch: str, run: int) -> list[TaskStatus]:
         now = time.monotonic()
         left_s = pace.left_s({s.task.party: s.report for s in statuses}, now)
         done = all(status.report.state.final for status in statuses)
-        line = _line(statuses, left_s)
-        if live or done or now - said >= (_PIPE_AGAIN_S if line == told else _PIPE_EVERY_S):
-            said, told = now, line
+        where = _line(statuses)
+        if live or done or now - said >= (_PIPE_AGAIN_S if where == told else _PIPE_EVERY_S):
+            said, told = now, where
+            line = where + ("" if left_s is None else f", about {left_s:.0f} s of training left")
             start, end = ("\r\033[K", "\n" if done else "") if live else ("", "\n")
             print(start + line, end=end, file=sys.stderr, flush=True)
         if done:
@@ -106,10 +107,10 @@ class Pace:
         return max(estimates, default=None)
 
 
-def _line(statuses: list[TaskStatus], left_s: float | None) -> str:
+def _line(statuses: list[TaskStatus]) -> str:
     words = []
     for status in statuses:
         report = status.report
         share = f" {100 * report.step // report.steps}%" if report.steps and not report.state.final else ""
         words.append(f"{status.task.party} {report.state}{share}")
-    return "; ".join(words) + ("" if left_s is None else f", about {left_s:.0f} s of training left")
+    return "; ".join(words)

@@ -58,8 +58,8 @@ def _watch(coordinator: Coordinator, batch: str, run: int) -> list[TaskStatus]:
     """Print progress until every task is final. EngineError when the run ended before that."""
     said = asked = time.monotonic()
     live = sys.stderr.isatty()
-    pace = Pace()
-    told, over_since = "", None
+    pace, told = Pace(), ""
+    over_since: float | None = None
     while True:
         statuses = coordinator.tasks.batch(batch)
         now = time.monotonic()

@@ -121,11 +121,16 @@ def test_the_sub_shards_divide_a_folder_and_an_erased_record_is_in_none(tmp_path
         assert all(sub_shard(SALT, record, COUNT) == index for record in part)
 
 
-def test_a_file_of_an_erased_record_is_not_opened(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "set")
-    (folder / "3.png").write_bytes(b"")
-    (folder / "3.png").chmod(0)
+def test_a_file_of_an_erased_record_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, opened, real = folder_of(tmp_path / "set"), list[str](), Path.read_bytes
+
+    def watched(path: Path) -> bytes:
+        opened.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", watched)
     assert len(read(folder, Remaining(SALT, [record_hash(SALT, "3.png")]))) == 5
+    assert opened == ["0.png", "1.png", "2.png", "4.png", "5.png"]
 
 
 def test_a_row_of_an_erased_record_is_no_trouble_when_its_image_is_gone(tmp_path: Path) -> None:
@@ -158,7 +163,9 @@ def test_jobs_of_different_sub_shards_are_different_jobs() -> None:
 
 @pytest.fixture
 def home(federation: Federation, tmp_path: Path) -> Home:
-    return open_home(make_home(federation, tmp_path, "127.0.0.1:9"))
+    opened = open_home(make_home(federation, tmp_path, "127.0.0.1:9"))
+    opened.layout.data_salt.write_bytes(SALT)  # so that every sub-shard has images
+    return opened
 
 
 def divided(home: Home, federation: Federation, count: int | None = COUNT) -> str:

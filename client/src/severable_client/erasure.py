@@ -137,6 +137,12 @@ class Erasures:
                 except JobStateError:  # its owner has just decided about it
                     continue
 
+    def unanswered(self) -> tuple[Removal, ...]:
+        """Return the requests for single shards that had no answer yet."""
+        return tuple(
+            removal for removal in self.removals.all() if removal.says.clause == RECORDS and not removal.acknowledgement
+        )
+
     def to_withdraw(self, more: Sequence[bytes] = ()) -> tuple[tuple[ContractRecord, tuple[Digest, ...]], ...]:
         """Return the admitted shards that held erased records and were not asked back yet, by contract in force."""
         asked = {subject for removal in self.removals.all() for subject in removal.says.subjects}
@@ -170,7 +176,7 @@ def ask(
         RefusedByCoordinatorError: it does not take a request; that one is not kept.
         AnswerError: an acknowledgement does not hold.
     """
-    waiting = [removal for removal in erasures.removals.all() if _unanswered(removal)]
+    waiting = list(erasures.unanswered())
     for record, shards in erasures.to_withdraw():
         request = ErasureRequest(
             request_id=new_id(),
@@ -186,10 +192,6 @@ def ask(
     for removal in waiting:
         erasures.removals.put(removal)
     return tuple(_sent(removal, exchange, holdings, erasures.removals) for removal in waiting)
-
-
-def _unanswered(removal: Removal) -> bool:
-    return removal.says.clause == RECORDS and not removal.acknowledgement
 
 
 def _sent(removal: Removal, exchange: Exchange, holdings: Holdings, removals: RemovalStore) -> Removal:

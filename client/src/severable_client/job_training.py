@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from severable_client.adapters.config import Release
 from severable_client.adapters.figures import EventFile, MlflowFigures
-from severable_client.adapters.files import write_whole
+from severable_client.adapters.files import storage, write_whole
 from severable_client.adapters.gate_files import Heading, write_report
 from severable_client.adapters.held_shard import CLAIM, prove
 from severable_client.adapters.prepared_images import prepare
@@ -81,6 +81,8 @@ class JobTraining:
         def on_inspected(inspected: Inspected) -> None:
             self._write_report(recipe.name, inspected)
 
+        with storage(f"{self._folder} cannot be made"):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         finished = train_shard(
             order, images, signer, self._on_step, self._on_gate, on_inspected=on_inspected, train=self._sit
         )

@@ -89,7 +89,9 @@ class FolderTraces:
         self._layout = layout
 
     def note(self, job_id: str, excluded: int) -> None:
-        """Note how many records were erased when the job read its images."""
+        """Note how many records were erased when the job read its images; none is what no note says too."""
+        if not excluded:
+            return
         folder = self._layout.jobs / job_id
         with storage(f"{folder} cannot be made"):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

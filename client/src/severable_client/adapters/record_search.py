@@ -12,6 +12,7 @@ from severable_client.catalogue import Choice, ImageRecord, place, record_hash
 from severable_client.errors import DataFolderError
 
 MAX_LIST_BYTES = 1 << 28
+SHOWN = 50  # unknown records in an error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ def find_records(folder: Path, given: Sequence[str], salt: bytes, erased: Iterab
     Raises:
         DataFolderError: the folder cannot be read, or does not have one of them; all such are named.
     """
-    by_path = {(base / name).resolve(): name for base in (Path(), folder) for name in given}
+    by_path = {(base / name).resolve(): name for base in (Path(), folder) for name in given if name.isprintable()}
     root, shown = folder.resolve(), f"{folder}{os.sep}"
     asked, met, ids = set(given), set[str](), dict[str, None]()
 
@@ -65,9 +66,10 @@ def find_records(folder: Path, given: Sequence[str], salt: bytes, erased: Iterab
     missing = [name for name in dict.fromkeys(given) if name not in met]
     known = {name for name in missing if gone or record_hash(salt, name) in set(erased)}
     if unknown := [name for name in missing if name not in known]:
+        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
         raise DataFolderError(
-            f"{folder} has no record or image {', '.join(unknown)}; nothing was erased (for images that you removed"
-            " before, give their record ids and --gone)"
+            f"{folder} has no record or image {', '.join(map(repr, unknown[:SHOWN]))}{more}; nothing was erased (for"
+            " images that you removed before, give their record ids and --gone)"
         )
     places: list[str] = []
     _look(folder, lambda record: places.append(record.place) if record.record in ids else None)

@@ -33,10 +33,10 @@ def in_step(home: Home, on_problem: Callable[[str], None]) -> None:
         except RefusedByCoordinatorError as error:
             on_problem(f"the coordinator does not take this party's cosignature: {error}")
         refresh(exchange, home.holdings, on_problem)
-        settle_erasures(home, exchange)
         for removal in home.removals.all():
             if removal.acknowledgement and not removal.receipt:
                 fetch_receipt(removal, exchange, home.removals, home.trust_root)
+        settle_erasures(home, exchange)
 
 
 def settle_erasures(home: Home, exchange: Exchange) -> tuple[Removal, ...]:

@@ -39,7 +39,7 @@ class Effect:
         contract: its id.
         count: over how many sub-shards it divides the records.
         least: fewest images that a shard may be trained on.
-        remaining: images of each sub-shard that held a record, without it.
+        remaining: images of each sub-shard that held a record that was not erased before, without it.
         images: images that remain in all of them.
         shards: admitted shards that are asked back.
     """
@@ -97,20 +97,28 @@ def erase(
     opened.journal.note(_entry(new, effects))
     opened.traces.forget_images()
     opened.erasures.sweep()
-    _tell(found, effects, how, dry_run=False, asked=_ask(opened, effects))
+    _tell(found, effects, how, dry_run=False, asked=_ask(opened))
 
 
 def _effects(home: Home, salt: bytes, found: Found) -> list[Effect]:
-    to_withdraw = {record.id: shards for record, shards in home.erasures.to_withdraw(found.hashes)}
+    before = home.erased.all()
+    new = [hashed for hashed in found.hashes if hashed not in set(before)]
+    to_withdraw = {record.id: shards for record, shards in home.erasures.to_withdraw(new)}
     standing = [record for record in home.contracts.all() if record.state in _STANDING]
-    return [_effect(home, salt, found, record, to_withdraw.get(record.id, ())) for record in standing]
+    return [_effect(home, salt, before, new, record, to_withdraw.get(record.id, ())) for record in standing]
 
 
-def _effect(home: Home, salt: bytes, found: Found, record: ContractRecord, shards: tuple[Digest, ...]) -> Effect:
+def _effect(
+    home: Home,
+    salt: bytes,
+    before: Sequence[bytes],
+    new: Sequence[bytes],
+    record: ContractRecord,
+    shards: tuple[Digest, ...],
+) -> Effect:
     limits = read_unverified(record.envelope, Contract).limits  # verified when it was received
-    erased = (*home.erased.all(), *found.hashes)
-    sizes = count_remaining(Path(home.config.data), salt, erased, limits.shards)
-    held = sorted({place(hashed, limits.shards) for hashed in found.hashes})
+    sizes = count_remaining(Path(home.config.data), salt, (*before, *new), limits.shards)
+    held = sorted({place(hashed, limits.shards) for hashed in new})
     return Effect(
         contract=record.id,
         count=limits.shards,
@@ -128,9 +136,9 @@ def _entry(new: int, effects: Sequence[Effect]) -> JournalEntry:
     return JournalEntry(at=now(), what=f"records erased: {new}", subject=subject, bytes=0, kind=JournalKind.DECIDED)
 
 
-def _ask(home: Home, effects: Sequence[Effect]) -> bool | None:
+def _ask(home: Home) -> bool | None:
     """Ask the coordinator for what is to be replaced; None where nothing is, False where it does not answer now."""
-    if not any(effect.shards for effect in effects):
+    if not home.erasures.to_withdraw() and not home.erasures.unanswered():
         return None
     try:
         with home.exchange() as exchange:
@@ -160,6 +168,8 @@ def _tell(found: Found, effects: Sequence[Effect], how: Format, *, dry_run: bool
 
 
 def _lines(effect: Effect, verb: str) -> list[str]:
+    if not effect.remaining and not effect.shards:
+        return [f"contract {short(effect.contract)}: nothing more is trained anew, they were erased before"]
     named = ", ".join(map(str, effect.remaining))
     what = f"sub-shards {named} of {effect.count} (counted from 0)" if effect.count > 1 else "the shard"
     images = f"{effect.retrained:,} of {effect.images:,} images ({effect.share:.1%})"

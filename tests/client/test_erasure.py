@@ -3,6 +3,7 @@
 import hashlib
 import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def test_the_desk_takes_a_job_for_each_sub_shard_of_the_contract(home: Home, fed
 def test_a_home_of_an_earlier_version_gets_the_column_that_it_lacks(home: Home, federation: Federation) -> None:
     contract = divided(home, federation, None)
     assert job_desk(home.layout.root)(request(contract)).state is JobState.QUEUED
-    with sqlite3.connect(home.layout.state) as database:
+    with closing(sqlite3.connect(home.layout.state)) as database:
         database.execute("ALTER TABLE jobs DROP COLUMN sub_shard")
     (job,) = open_home(home.layout.root).jobs.all()
     assert job.request.sub_shard is None
@@ -272,7 +273,8 @@ def test_sweeping_removes_what_stale_trainings_left_and_queues_a_waiting_shard_a
         report = JobReport(state=JobState.UNRELEASED)
         job = Job(id=job_id(asked), request=asked, seed=1, report=report, created=NOON, updated=NOON)
         jobs.append(home.jobs.add(job))
-        traces.note(job.id, 0)
+        traces.note(job.id, 0)  # which makes nothing: no note says the same
+        (home.layout.jobs / job.id).mkdir()
         (home.layout.jobs / job.id / "model.safetensors").write_bytes(b"weights")
     home.erased.add([record_hash(salt, "000.png")])
     home.erasures.sweep()

@@ -9,7 +9,12 @@ from flwr.supercore.task_identity import TaskIdentity
 from severable_client.adapters.flower_app import make_app, read_request
 from severable_client.ports import JobReport, JobRequest, JobState
 
-FIELDS = {"task": "batch-1.a", "nonce": "0f" * 32, "contract": "sha256:" + "a" * 64, "recipe": "sha256:" + "b" * 64}
+FIELDS: dict[str, Any] = {
+    "task": "batch-1.a",
+    "nonce": "0f" * 32,
+    "contract": "sha256:" + "a" * 64,
+    "recipe": "sha256:" + "b" * 64,
+}
 
 
 def content(**changes: object) -> RecordDict:

@@ -65,7 +65,8 @@ def queued(home: Home, contract: str, index: int | None, nonce: str = NONCE) -> 
     return next(job for job in home.jobs.all() if job.request == request)
 
 
-def work(home: Home, job: Job) -> JobState:
+def work(home: Home, job: Job, service: Service) -> JobState:
+    service.held.clear()  # it holds one shard
     return Worker(home, job, lambda: None, QUICK).run().state
 
 
@@ -85,7 +86,7 @@ def test_a_claim_states_its_sub_shard_and_the_images_of_it_alone(
     contract = in_force(home, federation)
     images = 0
     for index in range(COUNT):
-        assert work(home, queued(home, contract, index, f"{index:064x}")) is JobState.SHIPPED
+        assert work(home, queued(home, contract, index, f"{index:064x}"), service) is JobState.SHIPPED
         claim = read_unverified(Envelope.parse(service.claims[-1]), ShardClaim)
         assert claim.sub_shard == SubShard(index=index, count=COUNT)
         images += claim.images
@@ -112,7 +113,7 @@ def test_a_dry_run_says_what_would_be_trained_anew_and_changes_nothing(
 ) -> None:
     contract = in_force(home, federation)
     hit, _ = hit_and_other(home)
-    assert work(home, queued(home, contract, hit)) is JobState.SHIPPED
+    assert work(home, queued(home, contract, hit), service) is JobState.SHIPPED
     before = kept(home)
     assert run("erase", NAME, "--dry-run", "--format", "json", "--home", home.layout.root) == 0
     said = json.loads(run.out)
@@ -166,7 +167,7 @@ def test_an_erasure_asks_for_exactly_the_shards_that_held_the_record_and_the_con
     shards = {}
     for index in (hit, other):
         job = queued(home, contract, index, f"{index:064x}")
-        assert work(home, job) is JobState.SHIPPED
+        assert work(home, job, service) is JobState.SHIPPED
         held = home.jobs.get(job.id)
         assert held is not None
         shards[index] = held
@@ -183,9 +184,11 @@ def test_an_erasure_asks_for_exactly_the_shards_that_held_the_record_and_the_con
     assert len(home.removals.all()) == 1  # asked once
 
 
-def test_without_the_coordinator_the_request_is_kept(home: Home, federation: Federation, run: Terminal) -> None:
+def test_without_the_coordinator_the_request_is_kept(
+    home: Home, federation: Federation, service: Service, run: Terminal
+) -> None:
     contract = in_force(home, federation, None)
-    assert work(home, queued(home, contract, None)) is JobState.SHIPPED
+    assert work(home, queued(home, contract, None), service) is JobState.SHIPPED
     path = home.layout.config
     path.write_text(path.read_text().replace(home.config.exchange, "127.0.0.1:9"))
     assert run("erase", NAME, "--yes", "--home", home.layout.root) == 0
@@ -209,7 +212,7 @@ def test_a_training_under_way_is_given_up_and_begins_anew_without_the_record(
     with pytest.raises(AbandonedError, match="trained anew"):
         Worker(home, job, erase_meanwhile, QUICK, report_every_s=0.0).run()
     assert service.claims == []
-    assert work(home, job) is JobState.SHIPPED
+    assert work(home, job, service) is JobState.SHIPPED
     assert read_unverified(Envelope.parse(service.claims[-1]), ShardClaim).images == 15
     assert home.erasures.to_withdraw() == ()
 
@@ -221,9 +224,9 @@ def test_the_trail_of_an_erasure_names_no_record(
     rows = "".join(f"{number:03d}.png,patient-{number:04d}-secret\n" for number in range(16))
     (folder / "metadata.csv").write_text(f"file_name,record_id\n{rows}", encoding="utf-8")
     contract = in_force(home, federation, None)
-    assert work(home, queued(home, contract, None)) is JobState.SHIPPED
+    assert work(home, queued(home, contract, None), service) is JobState.SHIPPED
     assert run("erase", "patient-0003-secret", "--yes", "--home", home.layout.root) == 0
-    assert work(home, queued(home, contract, None, "6b" * 32)) is JobState.SHIPPED
+    assert work(home, queued(home, contract, None, "6b" * 32), service) is JobState.SHIPPED
     for path in home.layout.root.rglob("*"):
         assert "003.png" not in path.name
         if path.is_file():

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from coordinator.federation import GROUP, World, quiet, shard_files
 
-from severable_coordinator.adapters.grid import _request
 from severable_coordinator.adapters.handover import import_shards
 from severable_coordinator.adapters.handover_out import export_shards
 from severable_coordinator.dispatch import JobReport, JobState, Task
@@ -75,12 +74,6 @@ def test_a_batch_has_a_task_for_each_sub_shard_and_one_for_a_contract_without(wo
     kept = world.reopened().tasks.batch(tasks[0].batch)
     assert [status.task for status in kept] == tasks
     assert tasks_of(world) == tasks  # asked again, the same batch
-
-
-def test_the_message_names_the_sub_shard_only_where_there_is_one(world: World) -> None:
-    tasks = tasks_of(world)
-    assert _request(tasks[1], 5).content.config_records["job"]["sub_shard"] == 1
-    assert set(_request(tasks[-1], 5).content.config_records["job"]) == {"task", "nonce", "contract", "recipe"}
 
 
 def test_a_later_batch_asks_only_for_the_sub_shards_that_are_not_there(world: World) -> None:

@@ -88,7 +88,7 @@ def until(true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(1.0)
+        time.sleep(3.0)
 
 
 def effect(said: dict[str, object]) -> dict[str, object]:

@@ -57,11 +57,11 @@ class Federation:
         invite.unlink()
         self.processes.launch(owner, "severable-client", "up", "--home", str(self.home(owner)))
 
-    def agree(self, recipe: Path, *, min_images: int, ceiling: float) -> None:
+    def agree(self, recipe: Path, *, min_images: int, ceiling: float, sub_shards: int = 1) -> None:
         """Offer, review and sign one contract per owner, and approve its recipe."""
         self._coordinate(
             "contract", "offer", *self.owners, "--recipe", str(recipe), "--target", "digits", "--group", GROUP,
-            "--min-images", str(min_images), "--ceiling", str(ceiling),
+            "--min-images", str(min_images), "--ceiling", str(ceiling), "--sub-shards", str(sub_shards),
         )  # fmt: skip
         self.processes.together(*(partial(self._sign, owner) for owner in self.owners))
 
@@ -81,6 +81,10 @@ class Federation:
     def sample(self, out: Path, images: int) -> None:
         """Write the pictures of the live composite."""
         self._coordinate("sample", "--group", GROUP, "--images", str(images), "--out", str(out))
+
+    def erase(self, owner: str, *records: str) -> dict[str, object]:
+        """Let an owner erase records, for good or with --dry-run; returns what the command says."""
+        return dict(json.loads(self._own(owner, "erase", *records, "--format", "json")))
 
     def terminate(self, owner: str, reason: str) -> None:
         """Let an owner end its contract; daemons stay up."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NoReturn, cast
 
 import grpc
@@ -15,10 +16,11 @@ from severable_protos.v1 import exchange_pb2_grpc as rpc
 from severable_trust import merkle
 from severable_trust.checkpoint import Checkpoint
 from severable_trust.envelope import Envelope
-from severable_trust.keys import PublicKey
+from severable_trust.keys import PublicKey, Signer
 from severable_trust.note import LogSigner, sign_note
+from severable_trust.removal import Acknowledgement
 from severable_trust.shard import ShardClaim
-from severable_trust.statement import Proven, open_statement, statement_id
+from severable_trust.statement import Proven, open_statement, sign_statement, statement_id
 
 CHUNK_BYTES = 4096
 
@@ -62,7 +64,7 @@ class Service(rpc.ExchangeServicer):
     Attributes:
         owner: the key claims must be signed with; None for any test without uploads.
         cut_after: bytes after which the next stream is broken, once.
-        answer: what erasure requests get.
+        acknowledges: signs the answer to erasure requests; without it they are refused.
         certify: answers a certificate request.
         log: what GetCheckpoint shows, with `roster`.
         rotated: answers the statement of a new key with a roster.
@@ -72,6 +74,7 @@ class Service(rpc.ExchangeServicer):
     contracts: list[wire.ContractItem] = field(default_factory=list)
     cut_after: int | None = None
     refuse_shard: str = ""
+    acknowledges: Signer | None = None
     claims: list[bytes] = field(default_factory=list)
     held: dict[str, bytes] = field(default_factory=dict)
     streams: int = 0
@@ -127,9 +130,14 @@ class Service(rpc.ExchangeServicer):
         return self._abort(context, grpc.StatusCode.NOT_FOUND, "no such contract")
 
     def RequestErasure(
-        self, _request: wire.RequestErasureRequest, context: grpc.ServicerContext
+        self, request: wire.RequestErasureRequest, context: grpc.ServicerContext
     ) -> wire.RequestErasureReply:
-        self._abort(context, grpc.StatusCode.PERMISSION_DENIED, "shard is\nnot yours")
+        if self.acknowledges is None:
+            self._abort(context, grpc.StatusCode.PERMISSION_DENIED, "shard is\nnot yours")
+        moment = datetime.now(UTC).replace(microsecond=0)
+        asked = statement_id(Envelope.parse(request.envelope))
+        made = Acknowledgement(request=asked, received=moment, expected_completion=moment)
+        return wire.RequestErasureReply(acknowledgement=sign_statement(made, self.acknowledges).to_bytes())
 
     def GetReceipt(self, _request: wire.GetReceiptRequest, _context: grpc.ServicerContext) -> wire.GetReceiptReply:
         return wire.GetReceiptReply(status="in_progress", bundle=b"")

@@ -76,7 +76,15 @@ def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[P
 def test_every_command_explains_itself_with_an_example(run: Terminal) -> None:
     commands = [["join"], ["up"], ["status"], ["doctor"]]
     commands += [["contract", name] for name in ("list", "review", "sign", "terminate")]
-    commands += [["data", "check"], ["key", "show"], ["key", "rotate"], ["report"], ["release"], ["withhold"]]
+    commands += [
+        ["data", "check"],
+        ["key", "show"],
+        ["key", "rotate"],
+        ["report"],
+        ["release"],
+        ["withhold"],
+        ["erase"],
+    ]
     commands += [["certificate", name] for name in ("renew", "request", "install")]
     commands += [["approve"], ["refuse"], ["approvals"]]
     commands += [["journal", name] for name in ("show", "verify", "restore")]

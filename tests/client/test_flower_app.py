@@ -9,7 +9,12 @@ from flwr.supercore.task_identity import TaskIdentity
 from severable_client.adapters.flower_app import make_app, read_request
 from severable_client.ports import JobReport, JobRequest, JobState
 
-FIELDS = {"task": "batch-1.a", "nonce": "0f" * 32, "contract": "sha256:" + "a" * 64, "recipe": "sha256:" + "b" * 64}
+FIELDS: dict[str, Any] = {
+    "task": "batch-1.a",
+    "nonce": "0f" * 32,
+    "contract": "sha256:" + "a" * 64,
+    "recipe": "sha256:" + "b" * 64,
+}
 
 
 def content(**changes: object) -> RecordDict:
@@ -20,6 +25,17 @@ def content(**changes: object) -> RecordDict:
 
 def test_a_well_formed_message_is_a_job_request() -> None:
     assert read_request(content()) == JobRequest(**FIELDS)
+
+
+def test_a_message_may_name_a_sub_shard() -> None:
+    assert read_request(content(sub_shard=0)).sub_shard == 0
+    assert read_request(content(sub_shard=63)).sub_shard == 63
+
+
+@pytest.mark.parametrize("value", [-1, 64, True, "1", 1.0, b"1", [1]])
+def test_a_sub_shard_of_another_form_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match="'sub_shard'"):
+        read_request(content(sub_shard=value))
 
 
 @pytest.mark.parametrize(

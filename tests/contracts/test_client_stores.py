@@ -1,5 +1,6 @@
 """The contract of the client's stores, which the ones in memory and the ones on disk both keep."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -108,6 +109,12 @@ def test_a_job_is_found_as_it_was_added(jobs: JobStore) -> None:
     assert jobs.add(job()) == job()
     assert jobs.get(job().id) == job()
     assert jobs.get("f" * 64) is None
+
+
+def test_a_job_of_a_sub_shard_is_found_as_it_was_added(jobs: JobStore) -> None:
+    part = replace(job(), request=replace(job().request, sub_shard=0))
+    assert jobs.add(part) == part
+    assert jobs.get(part.id) == part
 
 
 def test_adding_a_known_job_returns_the_one_there(jobs: JobStore) -> None:

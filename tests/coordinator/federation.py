@@ -190,7 +190,9 @@ class World:
 
     def agree(self, name: str, **changes: object) -> Digest:
         """Offer a contract and have the owner sign it; returns its id."""
-        offered = self.coordinator.contracting.offer(name, self.recipe, terms(**changes))
+        amends = changes.pop("amends", None)
+        assert amends is None or isinstance(amends, Digest)
+        offered = self.coordinator.contracting.offer(name, self.recipe, terms(**changes), amends)
         signed = offered.countersigned(self.owners[name].signer)
         self.coordinator.contracting.accept(name, signed)
         return statement_id(signed)
@@ -242,6 +244,16 @@ class World:
             half = min(max(1, len(data) // 2), CHUNK_BYTES)
             for offset in range(0, len(data), half):
                 admission.take(upload, file, offset, data[offset : offset + half])
+        return admission.finish(upload)
+
+    def upload_rest(self, name: str, claim: Envelope, files: Mapping[str, bytes]) -> Verdict:
+        """Send what is not held yet of an upload that was begun."""
+        admission = self.coordinator.admission
+        upload = admission.open(name, claim.to_bytes())
+        for file, held in admission.received(upload).items():
+            if held < len(files[file]):
+                for offset in range(held, len(files[file]), CHUNK_BYTES):
+                    admission.take(upload, file, offset, files[file][offset : offset + CHUNK_BYTES])
         return admission.finish(upload)
 
     def ask_for_erasure(self, name: str, contract: Digest, *, reason: str = "consent withdrawn") -> Envelope:

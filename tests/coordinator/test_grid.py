@@ -1,6 +1,7 @@
 """Replies of any content become reports or silence; messages go to the node that holds the task's key."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,6 +152,13 @@ def test_a_task_goes_to_the_node_that_holds_its_key_and_to_no_other() -> None:
         "contract": "sha256:c",
         "recipe": "sha256:r",
     }
+
+
+def test_the_message_names_a_sub_shard_where_the_task_has_one() -> None:
+    line, pem = node_key()
+    grid = OneTurnGrid([NodeInfo(node_id=5, public_key=pem)])
+    GridNodes(grid).send([replace(task("a", line), sub_shard=0)])
+    assert grid.pushed[0].content.config_records["job"]["sub_shard"] == 0
 
 
 def test_a_task_whose_node_is_not_online_is_not_sent() -> None:

@@ -66,9 +66,21 @@ def test_the_terms_are_those_of_the_file() -> None:
     assert terms.permissions == tuple(Action)
     assert terms.recipients == ("licensees", "museums")
     assert (terms.valid_from, terms.valid_until) == (datetime(2027, 1, 1, tzinfo=UTC), datetime(2029, 1, 1, tzinfo=UTC))
-    assert (terms.weight, terms.min_images, terms.memorization_ceiling) == (2.5, 500, 0.02)
+    assert (terms.weight, terms.min_images, terms.memorization_ceiling, terms.sub_shards) == (2.5, 500, 0.02, 8)
     assert (terms.notice_days, terms.deletion_days) == (90, 14)
     assert terms.recipes == (Digest("e1d8e552330911f9f779f85b6f2c00a15e790dcc3fbb3b28f5da1d660a30c5b8"),)
+
+
+@pytest.mark.parametrize(("said", "means"), [("", None), ("  sub_shards: 1\n", None), ("  sub_shards: 8\n", 8)])
+def test_sub_shards_are_one_unless_the_file_says_more(tmp_path: Path, said: str, means: int | None) -> None:
+    text = USUAL.replace("deletion:\n", f"{said}deletion:\n", 1).replace("\n\n  sub_shards", "\n  sub_shards")
+    schema("contract-terms").validate(plain(text))
+    world = World(tmp_path / "home")
+    world.join("archive")
+    terms = read_terms(written(tmp_path, text)).terms
+    contract = read_unverified(world.coordinator.contracting.offer("archive", world.recipe, terms), Contract)
+    assert contract.limits.sub_shards == means
+    schema("contract").validate(contract.to_predicate())
 
 
 def test_an_offer_of_a_file_says_what_the_file_says(tmp_path: Path) -> None:
@@ -107,6 +119,8 @@ def test_an_offer_of_a_file_says_what_the_file_says(tmp_path: Path) -> None:
         ("lambda: 1.0", "lambda: 1e999", 22, "from 0 to 1e\\+06"),
         ("apps: [current]", "apps: [newest]", 28, "digest"),
         ("  memorization_ceiling: 0.1 ", "  memorization_ceiling: 2 ", 32, "from 0 to 1"),
+        ("  # sub_shards: 8 ", "  sub_shards: 65 ", 33, "from 1 to 64"),
+        ("  # sub_shards: 8 ", "  sub_shards: 2.5 ", 33, "whole number"),
         ("severable-terms/v1", "severable-terms/v2", 3, "format must be severable-terms/v1"),
         ("governing_law: Switzerland", "", 3, "lacks governing_law"),
         ("term:", "term: [", 19, "is not YAML"),
@@ -177,6 +191,9 @@ ALTERED: list[Callable[[dict[str, Any]], object]] = [
     lambda value: value.update(recipes=["abc"]),
     lambda value: value.update(valid_from="2026-01-01"),
     lambda value: value["limits"].update(memorization_ceiling=2),
+    lambda value: value["limits"].update(sub_shards=1),
+    lambda value: value["limits"].update(sub_shards=65),
+    lambda value: value["limits"].update(sub_shards=None),
     lambda value: value["obligation"].append(value["obligation"][0]),
     lambda value: value["assigner"].update(key_id="x"),
 ]

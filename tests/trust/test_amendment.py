@@ -100,6 +100,14 @@ def test_terms_limits_and_duties_are_judged_part_by_part(federation: Federation)
     ]  # fmt: skip
 
 
+def test_another_division_of_the_records_is_named(federation: Federation) -> None:
+    before = federation.contract.value
+    after = replace(before, version=2, previous=federation.contract.id, limits=replace(before.limits, sub_shards=8))
+    (change,) = changes(before, after)
+    assert (change.field, change.before, change.after) == ("sub_shards", "none", "8")
+    assert "changed: sub shards: none becomes 8." in describe_changes(before, after)
+
+
 def test_what_widens_the_coordinators_rights_is_said_first(federation: Federation) -> None:
     after = following(federation, notice_days=0, permissions=tuple(Action), weight=2.0)
     lines = describe_changes(federation.contract.value, after).splitlines()

@@ -180,6 +180,23 @@ def test_a_party_id_of_other_characters_is_refused(party_id: str) -> None:
         PartyRef(party_id, "Name", "0" * 64)
 
 
+@pytest.mark.parametrize("count", [0, 1, 65, -3])
+def test_a_number_of_sub_shards_out_of_range_is_refused_and_one_is_left_out(count: int) -> None:
+    with pytest.raises(StatementError, match="sub_shards"):
+        Limits(min_images=1, memorization_ceiling=0.1, sub_shards=count)
+
+
+def test_a_contract_that_divides_no_records_is_written_as_before(federation: Federation) -> None:
+    contract = federation.contract.value
+    assert contract.limits.shards == 1
+    assert set(contract.to_predicate()["limits"]) == {"min_images", "memorization_ceiling"}
+    divided = replace(contract, limits=replace(contract.limits, sub_shards=8))
+    assert divided.to_predicate()["limits"]["sub_shards"] == 8
+    assert Contract.from_predicate(divided.to_predicate()) == divided
+    assert "divided over 8 sub-shards" in describe(divided)
+    assert "sub-shard" not in describe(contract)
+
+
 def test_the_description_states_every_term(federation: Federation) -> None:
     contract = federation.contract.value
     text = describe(contract)

@@ -2,11 +2,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from trust.samples import NOON, at, make_receipt, make_request
+from trust.samples import NOON, Federation, at, make_receipt, make_request
 
 from severable_trust.digest import Digest
 from severable_trust.errors import MalformedError, StatementError
 from severable_trust.removal import (
+    RECORDS,
     Acknowledgement,
     Check,
     CompositeChange,
@@ -44,6 +45,14 @@ def test_a_request_may_name_no_shard_for_all_of_them() -> None:
 def test_a_request_with_a_field_out_of_range_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(StatementError):
         replace(make_request(CONTRACT, A), **change)
+
+
+def test_a_request_about_records_names_the_shards(federation: Federation) -> None:
+    contract = federation.contract.id
+    named = replace(make_request(contract, Digest.of(b"a shard")), clause=RECORDS)
+    assert named.clause == "record-erasure"
+    with pytest.raises(StatementError, match="names the shards"):
+        replace(named, subjects=())
 
 
 def test_a_completion_before_the_request_arrived_is_refused() -> None:

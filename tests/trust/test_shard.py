@@ -7,7 +7,8 @@ from trust.shard_data import shard_files
 
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.errors import StatementError
-from severable_trust.shard import SHARD_FILES, ClassCount, DataDigest, GateReport, PrivacyReport, ShardClaim
+from severable_trust.record import from_plain, to_plain
+from severable_trust.shard import SHARD_FILES, ClassCount, DataDigest, GateReport, PrivacyReport, ShardClaim, SubShard
 
 CONTRACT = Digest.of(b"contract")
 
@@ -54,6 +55,22 @@ def test_a_claim_with_a_field_out_of_range_is_refused(change: dict[str, Any]) ->
     claim: ShardClaim = make_claim(CONTRACT, shard_files())
     with pytest.raises(StatementError):
         replace(claim, **change)
+
+
+@pytest.mark.parametrize(("index", "count"), [(0, 1), (0, 0), (-1, 4), (4, 4), (0, 65)])
+def test_a_sub_shard_that_no_contract_can_have_is_refused(index: int, count: int) -> None:
+    with pytest.raises(StatementError, match="sub_shard"):
+        SubShard(index=index, count=count)
+
+
+def test_a_claim_states_its_sub_shard_and_says_nothing_where_there_is_none() -> None:
+    claim = make_claim(CONTRACT, shard_files())
+    assert "sub_shard" not in to_plain(claim)
+    part = replace(claim, sub_shard=SubShard(index=2, count=8))
+    assert to_plain(part)["sub_shard"] == {"index": 2, "count": 8}
+    assert from_plain(ShardClaim, to_plain(part), "shard") == part
+    with pytest.raises(StatementError, match="leave it out"):
+        from_plain(ShardClaim, {**to_plain(claim), "sub_shard": None}, "shard")
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ import pytest
 from trust.samples import Federation, make_claim, make_contract, make_roster, prove
 from trust.shard_data import TENSORS, safetensors, shard_files, streams, weights
 
-from severable_trust.contract import Action, ContractState, PartyRef
+from severable_trust.contract import Action, Contract, ContractState, PartyRef
 from severable_trust.digest import Digest
 from severable_trust.envelope import sign
 from severable_trust.errors import AdmissionError
 from severable_trust.keys import PemSigner, Signer
 from severable_trust.roster import PartyStatus
-from severable_trust.shard import ShardClaim
-from severable_trust.statement import PAYLOAD_TYPE, sign_statement
+from severable_trust.shard import ShardClaim, SubShard
+from severable_trust.statement import PAYLOAD_TYPE, Proven, sign_statement
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, Shard, admit
 
@@ -110,6 +110,40 @@ def test_a_claim_altered_after_signing_is_refused(federation: Federation) -> Non
 )
 def test_a_shard_for_another_task_is_refused(federation: Federation, field: str, value: object) -> None:
     refused(federation, 3, field, claim=claimed(federation, **{field: value}))
+
+
+def divided(federation: Federation, count: int) -> Proven[Contract]:
+    usual, keys = make_contract(federation.keys), federation.keys
+    return prove(replace(usual, limits=replace(usual.limits, sub_shards=count)), keys.alice, keys.coordinator)
+
+
+def test_a_sub_shard_that_the_task_asked_for_is_admitted(federation: Federation) -> None:
+    contract = divided(federation, 4)
+    claim = replace(make_claim(contract.id, shard_files()), sub_shard=SubShard(index=3, count=4))
+    policy = replace(federation.policy(), contract=contract, sub_shard=3)
+    envelope = sign_statement(claim, federation.keys.alice).to_bytes()
+    assert admit(envelope, streams(shard_files()), policy).claim.value.sub_shard == SubShard(index=3, count=4)
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "claimed_part"),
+    [
+        (4, 3, SubShard(index=2, count=4)),  # another sub-shard than the task's
+        (4, 3, SubShard(index=3, count=8)),  # counted otherwise than the contract
+        (4, 3, None),  # all records under a contract that divides them
+        (None, None, SubShard(index=0, count=4)),  # a part under a contract that does not
+        (4, None, None),  # a task that knows nothing of the contract's sub-shards
+        (None, 0, None),
+        (4, 4, SubShard(index=0, count=4)),
+    ],
+)
+def test_a_shard_of_another_sub_shard_than_task_and_contract_say_is_refused(
+    federation: Federation, count: int | None, asked: int | None, claimed_part: SubShard | None
+) -> None:
+    contract = federation.contract if count is None else divided(federation, count)
+    claim = replace(make_claim(contract.id, shard_files()), sub_shard=claimed_part)
+    policy = replace(federation.policy(), contract=contract, sub_shard=asked)
+    refused(federation, 3, "sub", claim=claim, policy=policy)
 
 
 def test_a_contract_of_another_party_or_key_or_coordinator_does_not_cover_the_shard(federation: Federation) -> None:

@@ -13,6 +13,7 @@ from severable_client.adapters.approvals import SqlApprovalStore
 from severable_client.adapters.config import Config, read_config
 from severable_client.adapters.database import open_database
 from severable_client.adapters.decisions import FolderDecisionStore
+from severable_client.adapters.erased import FileErasedStore, FolderTraces
 from severable_client.adapters.exchange_grpc import TIMEOUT_S, GrpcExchange
 from severable_client.adapters.files import FolderRecipeStore, FolderRemovalStore, FolderViewStore, storage
 from severable_client.adapters.journal import SqlJournal
@@ -22,6 +23,7 @@ from severable_client.adapters.sql import SqlContractStore, SqlJobStore
 from severable_client.consent import ApprovalStore, Consent
 from severable_client.contracts import Holdings, Sides, permitted_apps
 from severable_client.discretion import Discretion
+from severable_client.erasure import Erasures
 from severable_client.errors import HomeError
 from severable_client.home import Layout
 from severable_client.jobs import MAX_SEED, JobDesk
@@ -48,6 +50,24 @@ class Home:
     journal: SqlJournal
     removals: RemovalStore
     approvals: ApprovalStore
+    erased: FileErasedStore
+
+    @property
+    def traces(self) -> FolderTraces:
+        """What trainings left in this home."""
+        return FolderTraces(self.layout)
+
+    @property
+    def erasures(self) -> Erasures:
+        """What was erased, held against what was trained."""
+        return Erasures(
+            erased=self.erased,
+            traces=self.traces,
+            jobs=self.jobs,
+            contracts=self.contracts,
+            removals=self.removals,
+            clock=now,
+        )
 
     @property
     def consent(self) -> Consent:
@@ -133,6 +153,7 @@ def open_home(path: Path) -> Home:
         journal=SqlJournal(engine, layout.journal),
         removals=FolderRemovalStore(layout.removals),
         approvals=SqlApprovalStore(engine),
+        erased=FileErasedStore(layout.erased),
     )
 
 

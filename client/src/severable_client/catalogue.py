@@ -75,6 +75,21 @@ class Trouble:
         )
 
 
+class Choice:
+    """Which records a reader takes: all of them, unless a subclass says otherwise."""
+
+    def takes(self, _record: ImageRecord) -> bool:
+        """Return whether this image is read; it is asked before a file is opened."""
+        return True
+
+    def erased(self, _record: str) -> bool:
+        """Return whether its owner erased a record, of whose image or row nothing is wanted then."""
+        return False
+
+
+EVERYTHING = Choice()
+
+
 class ImageSource(Protocol):
     """An owner's images, always in one order while the files stay as they are. It never holds more than one of them."""
 
@@ -170,20 +185,31 @@ def leaf(salt: bytes, label: str, content: bytes) -> bytes:
     return hmac.digest(salt, _labelled(label, content), "sha256")
 
 
-def sub_shard(salt: bytes, record: str, count: int) -> int:
-    """Return which of `count` sub-shards a record belongs to, from 0; it depends on nothing but these three.
-
-    So erasing a record, or adding one, moves no other record. The bias of the remainder is below count / 2**64.
+def record_hash(salt: bytes, record: str) -> bytes:
+    """Return what stands for a record where its id must not: 32 bytes that only the salt's holder can tell.
 
     Args:
         salt: the home's secret.
         record: the record's id.
-        count: sub-shards, 1 or more.
+    """
+    key = hmac.digest(salt, _SUB_SHARD, "sha256")  # a key of its own, so that no place is also a leaf
+    return hmac.digest(key, record.encode(), "sha256")
+
+
+def place(hashed: bytes, count: int) -> int:
+    """Return which of `count` sub-shards (1 or more) the record of this hash belongs to, from 0.
+
+    It depends on nothing but these two, so erasing a record, or adding one, moves no other record. The bias of the
+    remainder is below count / 2**64.
     """
     if count < 1:
         raise ValueError(f"{count} sub-shards cannot hold anything")
-    key = hmac.digest(salt, _SUB_SHARD, "sha256")  # a key of its own, so that no place is also a leaf
-    return int.from_bytes(hmac.digest(key, record.encode(), "sha256")[:8], "big") % count
+    return int.from_bytes(hashed[:8], "big") % count
+
+
+def sub_shard(salt: bytes, record: str, count: int) -> int:
+    """Return which of `count` sub-shards a record belongs to, from 0."""
+    return place(record_hash(salt, record), count)
 
 
 def _labelled(label: str, content: bytes) -> bytes:

@@ -30,6 +30,7 @@ class DataReport:
         near_total: how many such pairs were found.
         near_complete: whether all were looked for.
         digest: what identifies the set; None where there is no home and so no salt.
+        sub_shards: images of each sub-shard; empty where it was not asked for.
     """
 
     folder: str
@@ -46,6 +47,7 @@ class DataReport:
     near_total: int
     near_complete: bool
     digest: Catalogue | None
+    sub_shards: tuple[int, ...] = ()
 
     @property
     def well(self) -> bool:
@@ -72,6 +74,7 @@ def as_plain(report: DataReport) -> dict[str, Any]:
         "near_duplicates_total": report.near_total,
         "near_duplicates_complete": report.near_complete,
         "near_duplicates_threshold": {"bits": THRESHOLD, "of": BITS},
+        "sub_shards": list(report.sub_shards) or None,
         "digest": None if digest is None else {"images": digest.images, "root": str(digest.root)},
     }
 
@@ -98,6 +101,11 @@ def as_text(report: DataReport) -> list[str]:
         lines.append("digest: none, since there is no home yet to keep its salt")
     else:
         lines.append(f"digest: {report.digest.images:,} images, root {report.digest.root}")
+    if report.sub_shards:
+        sizes = ", ".join(f"{images:,}" for images in report.sub_shards)
+        lines.append(f"sub-shards: {len(report.sub_shards)} of {sizes} images; a contract's least is of each")
+    if 0 in report.sub_shards:
+        lines.append("sub-shards: an empty one cannot be trained; agree on fewer")
     if not report.images:
         lines.append("to mend: there are no images; put some there, or one folder per class")
     troubles = [str(trouble) for trouble in report.troubles]

@@ -12,6 +12,7 @@
     jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json: what leaves, or left;
                              gate.json, gate.html, decision-*.json: the owner's own
     jobs/<id>/training/      checkpoint.safetensors until the job is over, samples-*.png, event files
+    erased.txt, erased.lock       keyed hashes of the records that were erased: they are never read again
     journal.jsonl, journal.lock   what left this machine, a chain by hashes; the same is in state.db
     flower/  logs/  state.db  up.lock  up.children
 """
@@ -169,6 +170,11 @@ class Layout:
     def state(self) -> Path:
         """The SQLite database."""
         return self.root / "state.db"
+
+    @property
+    def erased(self) -> Path:
+        """Keyed hashes of erased records, one a line."""
+        return self.root / "erased.txt"
 
     @property
     def journal(self) -> Path:

@@ -15,10 +15,11 @@ from severable_client.adapters.held_shard import CLAIM, prove
 from severable_client.adapters.prepared_images import prepare
 from severable_client.adapters.training_folder import TrainingFolder
 from severable_client.bootstrap import Home, now
+from severable_client.erasure import ANEW
 from severable_client.errors import AbandonedError
 from severable_client.inspection import Inspected
 from severable_client.job_reports import JobReports
-from severable_client.jobs import short_id
+from severable_client.jobs import part_of, short_id
 from severable_client.ports import Job, JobState
 from severable_client.sitting import Custom, Figures, Sitting
 from severable_client.training import Order, read_recipe, recipe_bytes, train_shard
@@ -47,6 +48,7 @@ class JobTraining:
         self._folder = home.layout.jobs / job.id
         self._kept = TrainingFolder(self._folder / TRAINING)
         self._steps = 0
+        self._read_at = home.erased.count()  # records that were erased when this worker began
 
     def run(self) -> Proven[ShardClaim]:
         """Train, or go on training, and return the claim of the shard in the job's folder.
@@ -66,9 +68,13 @@ class JobTraining:
             threads=config.threads,
             device=config.device,
             accumulate=config.accumulate,
+            part=part_of(self._job.request, contract),
         )
         self._reports.say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
-        images = prepare(self._home, recipe, self._on_image)
+        erased = self._home.erased.all()
+        self._read_at = len(erased)
+        self._home.traces.note(self._job.id, len(erased))
+        images = prepare(self._home, recipe, self._on_image, part=order.part, erased=erased)
         self._kept.images = str(images.data.root)
         signer = self._home.signer()
 
@@ -84,6 +90,22 @@ class JobTraining:
             write_whole(self._folder / name, data)
         write_whole(self._folder / CLAIM, finished.claim.to_bytes())  # last: it says that the files are whole
         return prove(self._folder, finished.claim.to_bytes(), self._home.sides.own)
+
+    def begin_anew(self) -> None:
+        """Remove what an earlier worker trained on records that have been erased since."""
+        if self._home.erasures.stale(self._job):
+            self._home.traces.discard(self._job.id)
+
+    def require_current(self) -> None:
+        """Return unless a record of this job was erased while this process ran.
+
+        Raises:
+            AbandonedError: one was; the next worker begins anew, and nothing of this one is kept.
+        """
+        if self._home.erased.count() == self._read_at or not self._home.erasures.stale(self._job):
+            return
+        self._home.traces.forget_images()
+        raise AbandonedError(ANEW)
 
     def forget(self) -> None:
         """Remove the checkpoint: nothing follows that could need it."""
@@ -120,10 +142,12 @@ class JobTraining:
     def _on_image(self, done: int, total: int) -> None:
         if self._ending():
             raise AbandonedError("asked to end while the images were read; the job goes on at the next `up`")
+        self.require_current()
         self._reports.say(JobState.TRAINING, step=0, steps=0, detail=f"reading the images, {done} of {total}")
 
     def _on_step(self, progress: TrainingProgress) -> None:
         self._steps = progress.steps
+        self.require_current()
         detail = f"loss {progress.loss:.4f}"
         self._reports.say(JobState.TRAINING, step=progress.step, steps=progress.steps, detail=detail)
 

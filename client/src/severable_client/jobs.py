@@ -15,7 +15,9 @@ from severable_client.contracts import Sides, permit
 from severable_client.errors import ContractProblemError
 from severable_client.ports import Clock, ContractStore, Job, JobReport, JobRequest, JobState, JobStore, RecipeStore
 from severable_trust.canonical import encode
+from severable_trust.contract import Contract
 from severable_trust.digest import Digest
+from severable_trust.shard import SubShard
 
 MAX_TASK = 100  # characters
 MAX_SEED = 2**62
@@ -53,9 +55,27 @@ class JobDesk:
 
 
 def job_id(request: JobRequest) -> str:
-    """Return the id of what is asked: 64 hex digits, the same for the same nonce, contract and recipe."""
-    content = {"contract": request.contract, "nonce": request.nonce, "recipe": request.recipe}
+    """Return the id of what is asked: 64 hex digits, the same for the same nonce, contract, recipe and sub-shard."""
+    content: dict[str, object] = {"contract": request.contract, "nonce": request.nonce, "recipe": request.recipe}
+    if request.sub_shard is not None:
+        content["sub_shard"] = request.sub_shard
     return Digest.of(encode(content)).hex
+
+
+def part_of(request: JobRequest, contract: Contract) -> SubShard | None:
+    """Return the sub-shard that a request asks for, as its contract counts them; None for a contract without any.
+
+    Raises:
+        ContractProblemError: the request names one and the contract has none, or the other way round, or no such one.
+    """
+    index, count = request.sub_shard, contract.limits.sub_shards
+    if index is None and count is None:
+        return None
+    if index is None or count is None or not 0 <= index < count:
+        raise ContractProblemError(
+            f"contract {contract.uid} divides the records over {count or 1} sub-shards, asked for was {index}"
+        )
+    return SubShard(index=index, count=count)
 
 
 def short_id(job: str) -> str:
@@ -76,7 +96,7 @@ def ensure_job(request: JobRequest, desk: JobDesk) -> JobReport:
         return known.report
     now = desk.clock()
     try:
-        permit(request.contract, desk.sides, desk.contracts, now, recipe=request.recipe)
+        part_of(request, permit(request.contract, desk.sides, desk.contracts, now, recipe=request.recipe))
     except ContractProblemError as error:
         return JobReport(state=JobState.REFUSED, detail=str(error))
     if desk.recipes.get(request.recipe) is None:
@@ -108,7 +128,8 @@ def remaining_s(job: Job, at: datetime) -> float | None:
 def describe(job: Job, at: datetime) -> str:
     """Return one line for people about where a job stands."""
     report = job.report
-    line = f"job {job.id[:12]}: {report.state}"
+    part = "" if job.request.sub_shard is None else f" (sub-shard {job.request.sub_shard})"
+    line = f"job {job.id[:12]}{part}: {report.state}"
     if report.steps:
         line += f", step {report.step} of {report.steps}"
     left_s = remaining_s(job, at)

@@ -48,12 +48,14 @@ class JobRequest:
         nonce: 64 hex digits that the shard's claim must repeat.
         contract: ``sha256:...`` of the contract it falls under.
         recipe: ``sha256:...`` of the recipe to train.
+        sub_shard: which sub-shard of the records, from 0; None for all of them.
     """
 
     task: str
     nonce: str
     contract: str
     recipe: str
+    sub_shard: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

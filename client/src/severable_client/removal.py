@@ -1,4 +1,4 @@
-"""Ending a contract: the erasure request, what the coordinator acknowledges, and the receipt when it comes."""
+"""Ending a contract, or asking single shards back: the request, its acknowledgement, and the receipt when it comes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,10 +15,9 @@ from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
 from severable_trust.keys import Signer
-from severable_trust.removal import Acknowledgement, ErasureRequest
+from severable_trust.removal import TERMINATION, Acknowledgement, ErasureRequest
 from severable_trust.statement import open_statement, read_unverified, sign_statement, statement_id
 
-CLAUSE = "termination"
 REASON_CODE = "contract-terminated"
 FULFILLED = "fulfilled"
 
@@ -99,7 +98,7 @@ def make_request(
             request_id=request_id,
             party=party,
             contract=Digest.parse(record.id),
-            clause=CLAUSE,
+            clause=TERMINATION,
             reason_code=REASON_CODE,
             reason=reason,
             subjects=shards,
@@ -128,20 +127,32 @@ def terminate(
         UnreachableError: the request is kept for the next try; the contract is as it was.
         AnswerError: the acknowledgement is not the coordinator's, or of another request.
     """
-    pending = next((held for held in removals.all() if held.says.contract == request.contract), None)
+    asked = (request.contract, request.clause)
+    pending = next((held for held in removals.all() if (held.says.contract, held.says.clause) == asked), None)
     removal = pending or Removal(request=sign_statement(request, signer).to_bytes())
     removals.put(removal)
-    size, at = len(removal.request), holdings.clock()
-    holdings.journal.note(JournalEntry(at=at, what="erasure request", subject=str(removal.id), bytes=size))
     try:
-        answer = exchange.request_erasure(removal.request)
+        acknowledged = send(removal, exchange, holdings, removals)
     except RefusedByCoordinatorError:
         removals.drop(removal)
         raise
+    holdings.contracts.put(replace(record, state=advance(record.state, ContractEvent.TERMINATE)))
+    return acknowledged
+
+
+def send(removal: Removal, exchange: Exchange, holdings: Holdings, removals: RemovalStore) -> Removal:
+    """Send a request that is kept already, and return it with the acknowledgement, kept too.
+
+    Raises:
+        ExchangeError: the coordinator cannot be reached, or refuses.
+        AnswerError: the acknowledgement is not the coordinator's, or of another request.
+    """
+    size, at = len(removal.request), holdings.clock()
+    holdings.journal.note(JournalEntry(at=at, what="erasure request", subject=str(removal.id), bytes=size))
+    answer = exchange.request_erasure(removal.request)
     _require_acknowledged(answer, removal, holdings.sides)
     acknowledged = replace(removal, acknowledgement=answer)
     removals.put(acknowledged)
-    holdings.contracts.put(replace(record, state=advance(record.state, ContractEvent.TERMINATE)))
     return acknowledged
 
 

@@ -29,7 +29,7 @@ from severable_trust.digest import Digest, FileDigest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
 from severable_trust.keys import Signer
-from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, DataDigest, GateReport, PrivacyReport, ShardClaim
+from severable_trust.shard import CONFIG, MANIFEST, WEIGHTS, DataDigest, GateReport, PrivacyReport, ShardClaim, SubShard
 from severable_trust.statement import sign_statement
 
 MANIFEST_FORMAT = "severable-shard-manifest/v1"
@@ -50,6 +50,7 @@ class Order:
         threads: CPU threads.
         device: where the training computes.
         accumulate: parts that a batch goes through the network in.
+        part: the sub-shard that the images are of, or None.
     """
 
     request: JobRequest
@@ -60,6 +61,7 @@ class Order:
     threads: int
     device: str = "cpu"
     accumulate: int = 1
+    part: SubShard | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,7 @@ def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateRepor
         gate=gate,
         software=_software(),
         privacy=_privacy(trained),
+        sub_shard=order.part,
     )
 
 

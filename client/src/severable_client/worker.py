@@ -67,16 +67,19 @@ class Worker:
         """Do what is left of the job and return its report: final, or that it waits for its owner's release.
 
         Raises:
-            AbandonedError: the daemon has ended or ends; the job can be taken up again.
+            AbandonedError: the daemon has ended or ends, or records were erased; the job can be taken up again.
             DiskFullError: no space is left; the job can be taken up again.
             JobStateError: somebody else has ended the job meanwhile.
         """
+        self._training.begin_anew()
         try:
             claim = held_claim(self._folder, self._home.sides.own) or self._training.run()
+            self._training.require_current()
             last = self._kept_back(claim) or self._ship(claim)
         except (AbandonedError, DiskFullError, JobStateError):
             raise
         except ClientError as error:
+            self._training.require_current()  # an erasure takes files away: that is no failure of the job
             last = replace(self._reports.last, state=JobState.FAILED, detail=str(error))
         self._training.forget()  # before the report: a final job is never looked at again
         self._reports.end(last)

@@ -185,6 +185,7 @@ class Admission:
             tensors={name: TensorSpec(dtype, shape) for name, (dtype, shape) in recipe.tensors.items()},
             now=self.clock(),
             max_bytes=MAX_SHARD_BYTES,
+            sub_shard=task.sub_shard,
         )
         files: dict[str, BinaryIO] = {
             file.name: Joined(partial(self._whole, upload, file.name)) for file in files_of(upload)

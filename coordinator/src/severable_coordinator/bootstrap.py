@@ -202,6 +202,7 @@ class Coordinator(Stores):
             logbook=self.logbook,
             clock=self.clock,
             close_tasks=self._close_tasks,
+            training=self.training,
             scrub=self.database.scrub,
         )
 

@@ -25,6 +25,7 @@ from severable_coordinator.ports import (
     Vault,
 )
 from severable_coordinator.shard_sets import ShardSet, bank_file, file_digests, parse_recipe, read_members
+from severable_coordinator.sub_shards import lambdas
 from severable_coordinator.uploads import shard_file
 from severable_diffusion import network
 from severable_diffusion.bank import Bank, draw_bank
@@ -61,7 +62,7 @@ class Building:
         in_force = {record.id: proven.value for record, proven in self.contracting.in_force(Action.COMPOSE)}
         governed = [(shard, self.contracting.governing(shard.contract).id) for shard in self.shards.shards()]
         chosen = [
-            (shard, in_force[version].weight)
+            (shard, in_force[version])
             for shard, version in governed
             if version in in_force
             and group in in_force[version].recipients
@@ -80,7 +81,7 @@ class Building:
             group=group,
             recipe=recipes.pop(),
             shards=tuple(shard for shard, _ in chosen),
-            weights=tuple(weight for _, weight in chosen),
+            weights=lambdas(chosen),
         )
 
     def bank(self, shard: ShardRecord, recipe: Recipe, progress: Progress) -> Bank:

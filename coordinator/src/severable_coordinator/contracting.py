@@ -53,8 +53,8 @@ class Contracting:
 
         Raises:
             NotFoundError: no such party or contract.
-            ConflictError: the party is revoked, has an offer open or another contract in force, or what is to be
-                amended is not in force or not the party's.
+            ConflictError: the party is revoked, has an offer open or another contract in force, what is to be amended
+                is not in force or not the party's, or it divides the records in another way.
         """
         party = self.parties.party(party_id)
         if party.status == PartyStatus.REVOKED:
@@ -77,6 +77,7 @@ class Contracting:
         )
         if previous is not None:
             require_successor(previous, contract)
+            _require_same_division(previous.value, contract)
         envelope = sign_statement(contract, self.logbook.signer)
         self.contracts.add_recipe(recipe)
         self.contracts.put(_record(envelope, party_id, ContractState.OFFERED))
@@ -192,6 +193,15 @@ class Contracting:
 
 
 OPEN_STATES = frozenset({ContractState.OFFERED, ContractState.SIGNED, ContractState.ACTIVE, ContractState.SUSPENDED})
+
+
+def _require_same_division(before: Contract, after: Contract) -> None:
+    """Refuse to divide records anew under shards that were trained on the old parts: they would count twice."""
+    if before.limits.shards != after.limits.shards:
+        raise ConflictError(
+            f"contract {before.uid}: sub_shards is {before.limits.shards} and an amendment keeps it; "
+            "end the contract and offer a new one"
+        )
 
 
 def _record(envelope: Envelope, party: str, state: ContractState) -> ContractRecord:

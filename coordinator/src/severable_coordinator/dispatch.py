@@ -46,6 +46,7 @@ class Task:
         contract: Digest of the contract that allows it ("sha256:...").
         recipe: Digest of the recipe to follow ("sha256:...").
         nonce: 32 bytes in hex; the shard's claim must repeat them.
+        sub_shard: Which sub-shard of the party's records, from 0; None where the contract does not divide them.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Task:
     contract: str
     recipe: str
     nonce: str
+    sub_shard: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

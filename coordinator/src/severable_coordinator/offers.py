@@ -21,6 +21,7 @@ class Terms:
         valid_until: first second after the term (UTC), or None.
         recipes: further recipes beside the one that is offered.
         apps: further application bundles beside the coordinator's present one.
+        sub_shards: shards that the party's records are divided over, 1 to 64.
         others: as `severable_trust.contract.Contract` has them.
     """
 
@@ -42,6 +43,7 @@ class Terms:
     deletion_evidence: str = EVIDENCE
     recipes: tuple[Digest, ...] = ()
     apps: tuple[Digest, ...] = ()
+    sub_shards: int = 1
 
     def contract(
         self,
@@ -72,7 +74,11 @@ class Terms:
             weight=self.weight,
             recipes=tuple(dict.fromkeys((recipe, *self.recipes))),
             apps=tuple(dict.fromkeys((app, *self.apps))),
-            limits=Limits(min_images=self.min_images, memorization_ceiling=self.memorization_ceiling),
+            limits=Limits(
+                min_images=self.min_images,
+                memorization_ceiling=self.memorization_ceiling,
+                sub_shards=None if self.sub_shards == 1 else self.sub_shards,
+            ),
             deletion=DeletionDuty(
                 deadline_days=self.deletion_days,
                 scope=self.deletion_scope,

@@ -12,6 +12,7 @@ from severable_trust.receipt import ChangeStatus, Check, CompositeChange, Erasur
 Facts = Mapping[str, Any]
 
 _SEALED = "cryptographic erase (AES-256-GCM data key destroyed), unlink; consistent with NIST SP 800-88"
+_SHARED = "unlink of the encrypted file; its data key stays in use for the party's other shards"
 _PLAIN = "unlink; the file system may keep the blocks until they are overwritten"
 
 
@@ -22,9 +23,10 @@ def erasure_actions(facts: Mapping[str, Facts]) -> tuple[ErasureAction, ...]:
     """
     at = parse_instant(facts["erase"]["done"])
     files = facts["erase"]["files"]
-    actions = [_action("shard", Digest.parse(subject), _SEALED, at) for subject in facts["plan"]["subjects"]]
+    method = _SEALED if facts["erase"]["key"] else _SHARED
+    actions = [_action("shard", Digest.parse(subject), method, at) for subject in facts["plan"]["subjects"]]
     banks = [name for _, name in files if name.startswith("banks/")]
-    actions += [_action("bank", Digest.of(name.encode()), _SEALED, at) for name in banks]
+    actions += [_action("bank", Digest.of(name.encode()), method, at) for name in banks]
     if facts["erase"]["key"]:
         actions.append(_action("key", Digest.of(facts["erase"]["key"].encode()), "key overwritten and unlinked", at))
     routers = sorted({router for _, _, router, _ in facts["plan"]["composites"]})
@@ -65,7 +67,7 @@ def receipt_of(
             ),
             *_ledger_check(erased, checked),
         ),
-        residual=(*_residual(), *_ledger_residual(erased)),
+        residual=(*_residual(key_gone=bool(erased["key"])), *_ledger_residual(erased)),
         retained=(
             Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
             Retained("the shards' ids, as tombstones", "a removed shard does not come back"),
@@ -78,7 +80,10 @@ def receipt_of(
     )
 
 
-def _residual() -> tuple[Residual, ...]:
+def _residual(*, key_gone: bool) -> tuple[Residual, ...]:
+    backups = "the data key is destroyed: what they hold cannot be decrypted"
+    if not key_gone:
+        backups = "the data key stays in use for the party's other shards: it opens what they hold of this one"
     return (
         Residual(
             "copies of composites or shards that were exported or loaded", "out of the coordinator's reach", "unknown"
@@ -91,7 +96,7 @@ def _residual() -> tuple[Residual, ...]:
         ),
         Residual(
             "backups of the coordinator's store",
-            "the data key is destroyed: what they hold cannot be decrypted",
+            backups,
             "the operator rotates them",
         ),
     )

@@ -5,6 +5,7 @@
     erase       data key destroyed; weights, bank, routers and composites unlinked; the ledger's lines summed up and
                 dropped; bodies and free pages scrubbed
     rebuild     every affected group's composite from what remains, by the function that built the first
+    order       only where the contract stays, records having been erased: new training of exactly these shards
     receipt     what was done and what could not be, signed, logged, with its proof
 
 Each step records its facts when it is done, and a step with facts is not done again; within a step everything may be
@@ -32,7 +33,10 @@ from severable_coordinator.ports import (
     Vault,
 )
 from severable_coordinator.receipts import erasure_actions, receipt_of
+from severable_coordinator.requests import is_about_records
 from severable_coordinator.shard_sets import bank_file
+from severable_coordinator.sub_shards import index_of
+from severable_coordinator.training import Training
 from severable_trust import canonical
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.digest import Digest
@@ -59,6 +63,7 @@ class Removal:
     logbook: Logbook
     clock: Clock
     close_tasks: Callable[[str, Digest], int]  # party, contract -> how many were open
+    training: Training
     scrub: Callable[[], None]
 
     def run(self, record: RemovalRecord, progress: Progress) -> RemovalRecord:
@@ -71,6 +76,7 @@ class Removal:
             "withdraw": self._withdraw,
             "erase": self._erase,
             "rebuild": self._rebuild,
+            **({"order": self._order} if is_about_records(record) else {}),
             "receipt": self._issue,
         }
         for number, (name, step) in enumerate(steps.items()):
@@ -96,7 +102,9 @@ class Removal:
             files += [[compartment, name] for name in self.vault.names(compartment)]
         files += [["composites", name] for name in self.building.files_holding(subjects)]
         affected = [c for c in self._holding(subjects) if c.state != "erased"]
+        shards = [self.shards.shard(subject) for subject in subjects]
         return {
+            "parts": [[str(shard.recipe), index_of(shard)] for shard in shards if shard.claim],  # gone after `erase`
             "subjects": [str(subject) for subject in subjects],
             "composites": [[c.group, str(c.id), str(c.router), c.state] for c in affected],
             "files": files,
@@ -110,6 +118,8 @@ class Removal:
             self.shards.set_state(subject, ShardState.WITHDRAWN)
         for composite in self._holding(subjects):
             self.composites.set_state(composite.id, composite.group, "withdrawn")
+        if is_about_records(record):  # what is open trains without the erased records already
+            return {"tasks_closed": 0}
         versions = self.building.contracting.versions(record.contract)
         return {"tasks_closed": sum(self.close_tasks(record.party, version) for version in versions)}
 
@@ -153,6 +163,11 @@ class Removal:
                 changes.append([group, before, router, str(after.id), str(after.router), directory.name])
         return {"composites": changes}
 
+    def _order(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        parts = [(Digest.parse(recipe), index) for recipe, index in self.facts(record, "plan")["parts"]]
+        tasks = self.training.replace(record.contract, parts)
+        return {"batches": sorted({task.batch for task in tasks}), "tasks": [task.id for task in tasks]}
+
     def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
         facts = {step: self.facts(record, step) for step in ("plan", "erase", "rebuild")}
         receipt = receipt_of(
@@ -189,14 +204,17 @@ class Removal:
         """The shards that the request names, or all of the party's under the contract."""
         named = read_unverified(record.envelope, ErasureRequest).subjects
         held = self.shards.shards(None, record.party)
-        return [s.id for s in held if s.state is not ShardState.ERASED and (s.id in named or not named)]
+        if named:  # also one that another removal has erased since: the receipt answers for each that was asked for
+            return [shard.id for shard in held if shard.id in named]
+        return [shard.id for shard in held if shard.state is not ShardState.ERASED]
 
     def _holding(self, subjects: list[Digest]) -> list[CompositeRecord]:
         return [c for c in self.composites.composites(None) if set(c.members) & set(subjects)]
 
     def _destroy_key(self, record: RemovalRecord) -> None:
-        """Destroy the party's data key unless another of its shards still lives under it."""
-        if not self.shards.shards(ShardState.LIVE, record.party):
+        """Destroy the party's data key unless another of its shards lives under it, or is on its way in."""
+        stays = is_about_records(record) and self.vault.names(record.party)
+        if not stays and not self.shards.shards(ShardState.LIVE, record.party):
             self.vault.unlink(record.party, "")
             self.vault.destroy_key(record.party)
 

@@ -1,4 +1,7 @@
-"""Taking in an erasure request: verified, acknowledged, logged, and its contract ended. What follows is removal.py."""
+"""Taking in an erasure request: verified, acknowledged, logged, and its contract ended unless only records are erased.
+
+A request by clause `record-erasure` names live shards of a contract in force, which stays. What follows is removal.py.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -6,13 +9,28 @@ from datetime import datetime, timedelta
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import NotFoundError, RefusedError
 from severable_coordinator.logbook import Logbook
-from severable_coordinator.ports import Clock, ContractStore, RemovalRecord, RemovalStore, ShardStore
+from severable_coordinator.ports import (
+    Clock,
+    ContractRecord,
+    ContractStore,
+    RemovalRecord,
+    RemovalStore,
+    ShardState,
+    ShardStore,
+)
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
-from severable_trust.removal import Acknowledgement, ErasureRequest
+from severable_trust.removal import RECORDS, Acknowledgement, ErasureRequest
 from severable_trust.statement import Kind, open_statement, read_unverified, sign_statement
+
+_IN_FORCE = frozenset({ContractState.ACTIVE, ContractState.SUSPENDED})
+
+
+def is_about_records(record: RemovalRecord) -> bool:
+    """Whether a removal is of single shards, to be replaced, under a contract that stays."""
+    return read_unverified(record.envelope, ErasureRequest).clause == RECORDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +49,7 @@ class Requests:
 
         Raises:
             TrustError: not signed by the party, or not a request.
-            RefusedError: another party's request, contract or shard.
+            RefusedError: another party's request, contract or shard; or about records under a contract not in force.
         """
         key = self.logbook.roster().value.party(party).statement_key
         request = open_statement(envelope, ErasureRequest, [key])
@@ -51,7 +69,9 @@ class Requests:
                 raise RefusedError(f"shard {subject} is not yours")
         now = self.clock()
         due = now
-        if contract.state in {ContractState.ACTIVE, ContractState.SUSPENDED}:
+        if request.clause == RECORDS:
+            self._require_staying(contract, request)
+        elif contract.state in _IN_FORCE:
             due = self.contracting.terminate(contract, now)
         days = self.contracting.prove(contract).value.deletion.deadline_days
         acknowledgement = sign_statement(
@@ -69,6 +89,19 @@ class Requests:
         self.logbook.record(Kind.ERASURE_REQUEST, envelope)
         self.logbook.record(Kind.ACKNOWLEDGEMENT, acknowledgement)
         return self.removals.open(record)
+
+    def _require_staying(self, contract: ContractRecord, request: ErasureRequest) -> None:
+        """Refuse records' erasure where the contract is not in force or is not the one of every shard. RefusedError."""
+        if contract.state not in _IN_FORCE:
+            raise RefusedError(
+                f"contract {contract.id} is {contract.state}; only one in force gets its shards replaced"
+            )
+        versions = self.contracting.versions(contract.id)
+        for shard in map(self.shards.shard, request.subjects):
+            if shard.contract not in versions:
+                raise RefusedError(f"shard {shard.id} is not of contract {contract.id}")
+            if shard.state is not ShardState.LIVE:
+                raise RefusedError(f"shard {shard.id} is {shard.state} already")
 
     def removal(self, party: str, request: Digest) -> RemovalRecord:
         """A party's own removal. NotFoundError; RefusedError when it is another's."""
@@ -89,7 +122,9 @@ class Requests:
         return replace(bundle, roster=self.logbook.roster().envelope, proof=proof).to_bytes()
 
     def due(self, record: RemovalRecord) -> datetime:
-        """When a removal may begin: the end of the contract's notice period."""
+        """When a removal may begin: the end of the contract's notice period; at once where the contract stays."""
         contract = self.contracting.prove(self.contracts.contract(record.contract)).value
         received = read_unverified(record.acknowledgement, Acknowledgement).received
+        if is_about_records(record):
+            return received
         return received + timedelta(days=contract.notice_days)

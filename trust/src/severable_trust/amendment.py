@@ -105,6 +105,8 @@ def _change(name: str, old: object, new: object) -> list[Change]:
 
 
 def _word(value: object) -> str:
+    if value is None:
+        return "none"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
     return format_instant(value) if isinstance(value, datetime) else str(value)

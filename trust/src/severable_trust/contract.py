@@ -197,6 +197,16 @@ def require(
         raise ContractError(f"{name} does not name {recipient!r} among its recipients")
 
 
+def _divided(limits: Limits) -> tuple[str, ...]:
+    if limits.sub_shards is None:
+        return ()
+    return (
+        f"The records are divided over {limits.sub_shards} sub-shards; each is trained alone and keeps these limits.",
+        "The sub-shards share lambda by their images.",
+        "Erasing a record asks for a new training of the sub-shard that held it, and of no other.",
+    )
+
+
 def describe(contract: Contract) -> str:
     """The contract in plain sentences, one a line, for whoever decides whether to sign it."""
     owner, coordinator, duty = contract.assigner, contract.assignee, contract.deletion
@@ -213,6 +223,7 @@ def describe(contract: Contract) -> str:
         f"The shard weighs {contract.weight:g} in the mixture (lambda).",
         f"A shard is trained on at least {contract.limits.min_images} images.",
         f"A shard may reproduce at most {share} of the training images that are probed.",
+        *_divided(contract.limits),
         f"On {triggers} the coordinator deletes {scope} within {duty.deadline_days} days.",
         f"The deletion is proved by: {duty.evidence}.",
         f"Recipes: {', '.join(map(str, contract.recipes))}.",

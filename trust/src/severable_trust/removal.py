@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+TERMINATION = "termination"  # clause: the contract ends, with all its shards
+RECORDS = "record-erasure"  # clause: the contract stays, and the shards that are named are trained anew
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureRequest(Record):
     """A party asks for the removal of its shards.
@@ -32,7 +36,8 @@ class ErasureRequest(Record):
         request_id: a UUID in its canonical lower-case form; no two requests share one.
         party: the party's id.
         contract: statement id of the contract the request relies on.
-        clause: the clause or trigger it relies on, such as `termination`.
+        clause: the clause or trigger it relies on: `record-erasure` lets the contract stay and names the shards; any
+            other, such as `termination`, ends the contract.
         reason_code: short code of the reason.
         reason: the reason in words; may be empty.
         subjects: ids of the shards to erase; kept sorted, none twice; empty for all of the party's.
@@ -61,6 +66,8 @@ class ErasureRequest(Record):
         require_text(self.clause, "erasure request: clause")
         require_text(self.reason_code, "erasure request: reason_code")
         require_unique(self.subjects, "erasure request: subjects")
+        if self.clause == RECORDS and not self.subjects:
+            raise StatementError(f"erasure request: clause {RECORDS!r} names the shards it is about, subjects is empty")
         check_instant(self.submitted)
 
     def in_toto_subjects(self) -> tuple[tuple[str, Digest], ...]:

@@ -10,7 +10,7 @@ from typing import ClassVar
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.errors import StatementError
 from severable_trust.statement import Kind, Record
-from severable_trust.terms import check_id, require_finite, require_text, require_unique
+from severable_trust.terms import MAX_SUB_SHARDS, check_id, require_finite, require_text, require_unique
 
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
 SHARD_FILES = (CONFIG, MANIFEST, WEIGHTS)  # sorted by name
@@ -109,6 +109,29 @@ class PrivacyReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubShard:
+    """Which part of a party's records a shard was trained on.
+
+    Attributes:
+        index: from 0, below `count`.
+        count: over how many sub-shards the contract divides the records, 2 to 64.
+    """
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.count <= MAX_SUB_SHARDS:
+            raise StatementError(f"sub_shard: count is {self.count}, must be from 2 to {MAX_SUB_SHARDS}")
+        if not 0 <= self.index < self.count:
+            raise StatementError(f"sub_shard: index is {self.index}, must be from 0 to {self.count - 1}")
+
+    def __str__(self) -> str:
+        """As people read it."""
+        return f"sub-shard {self.index} of {self.count}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardClaim(Record):
     """What a party signs about one shard.
 
@@ -125,6 +148,7 @@ class ShardClaim(Record):
         gate: what the party's gate measured.
         software: names and versions of what trained it; kept sorted by name.
         privacy: what a differentially private training spent; None, and not written, for any other.
+        sub_shard: which part of the party's records; None, and not written, where the contract does not divide them.
 
     Raises:
         StatementError: a field outside its range, or other files than the three.
@@ -144,6 +168,7 @@ class ShardClaim(Record):
     gate: GateReport
     software: tuple[tuple[str, str], ...]
     privacy: PrivacyReport | None = None
+    sub_shard: SubShard | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "files", tuple(sorted(self.files)))

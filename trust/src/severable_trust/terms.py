@@ -9,6 +9,7 @@ from severable_trust.errors import StatementError
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _KEY_ID = re.compile(r"[0-9a-f]{64}")
+MAX_SUB_SHARDS = 64
 
 
 class Action(StrEnum):
@@ -47,12 +48,23 @@ class Limits:
     Attributes:
         min_images: fewest images a shard may be trained on, 1 or more.
         memorization_ceiling: largest share of probed images that a shard may reproduce, 0 to 1.
+        sub_shards: how many shards the party's records are divided over, 2 to 64; None, and not written, for one.
     """
 
     min_images: int
     memorization_ceiling: float
+    sub_shards: int | None = None
+
+    @property
+    def shards(self) -> int:
+        """How many shards the party trains under the contract, 1 to 64."""
+        return self.sub_shards or 1
 
     def __post_init__(self) -> None:
+        if self.sub_shards is not None and not 2 <= self.sub_shards <= MAX_SUB_SHARDS:  # one value has one form
+            raise StatementError(
+                f"limits: sub_shards is {self.sub_shards}, must be 2 to {MAX_SUB_SHARDS}, or left out for one shard"
+            )
         if self.min_images < 1:
             raise StatementError(f"limits: min_images is {self.min_images}, must be at least 1")
         if not 0 <= self.memorization_ceiling <= 1:

@@ -15,7 +15,7 @@ from severable_trust.digest import Digest, FileDigest, measure
 from severable_trust.envelope import Envelope
 from severable_trust.errors import AdmissionError, StatementError, TrustError
 from severable_trust.roster import Roster, RosterParty
-from severable_trust.shard import CONFIG, SHARD_FILES, WEIGHTS, ShardClaim
+from severable_trust.shard import CONFIG, SHARD_FILES, WEIGHTS, ShardClaim, SubShard
 from severable_trust.statement import Proven, open_statement
 from severable_trust.tensors import TensorSpec, require_tensors
 from severable_trust.weights import WeightsFile, scan_weights
@@ -36,6 +36,7 @@ class AdmissionPolicy:
         tensors: the tensors `model.safetensors` must hold, which follow from the recipe.
         now: the time of the admission (UTC), one for all steps.
         max_bytes: the most that the three files may take together.
+        sub_shard: which sub-shard the task asked for, from 0; None where it asked for the one shard of a party.
     """
 
     party: str
@@ -48,6 +49,7 @@ class AdmissionPolicy:
     tensors: Mapping[str, TensorSpec]
     now: datetime
     max_bytes: int
+    sub_shard: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def admit(envelope: bytes, files: Mapping[str, BinaryIO], policy: AdmissionPolic
         policy.roster.require_current(policy.now)
         party = policy.roster.party(policy.party)
         claim = open_statement(parsed, ShardClaim, [party.statement_key])
-    # (3) It answers this task: this party, contract, recipe and nonce.
+    # (3) It answers this task: this party, contract, recipe, nonce and sub-shard.
     with _step("3 task"):
         _check_task(claim.value, policy, party)
     # (4) The contract allows training and composing with this recipe now.
@@ -129,6 +131,15 @@ def _check_task(claim: ShardClaim, policy: AdmissionPolicy, party: RosterParty) 
     if contract.assigner.key_id not in {key.key_id for key in party.keys}:  # it may be older than the last rotation
         raise StatementError(f"contract's key {contract.assigner.key_id[:16]} is not, and never was, {party.id}'s")
     _same("contract's assignee", contract.assignee.id, policy.roster.coordinator_id)
+    _same("sub-shard", claim.sub_shard, _expected_part(policy.sub_shard, contract))
+
+
+def _expected_part(index: int | None, contract: Contract) -> SubShard | None:
+    """The task's sub-shard, counted as the contract counts them. StatementError when only one of the two has any."""
+    count = contract.limits.sub_shards
+    if (index is None) != (count is None):
+        raise StatementError(f"task's sub-shard is {index}, the contract divides the records over {count or 1}")
+    return None if index is None or count is None else SubShard(index=index, count=count)
 
 
 def _same(what: str, found: object, expected: object) -> None:

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from severable_client.adapters.contact_sheet import ContactSheet, small
 from severable_client.adapters.scratch import Scratch
-from severable_client.catalogue import SALT_BYTES, Cataloguer, ImageSource, Picture, Trouble
+from severable_client.catalogue import SALT_BYTES, Cataloguer, ImageSource, Picture, Trouble, sub_shard
 from severable_client.data_report import KEPT, DataReport
 from severable_client.errors import DataFolderError
 from severable_client.likeness import GRID, NearPairs, difference_hash, near_pairs
@@ -28,8 +28,10 @@ OnImage = Callable[[int, int], None]  # looked at so far, and how many there are
 class _Look:
     """What is kept of the images while they go by: about 100 bytes each; places and digests are on disk."""
 
-    def __init__(self, scratch: Scratch, salt: bytes, sheet: ContactSheet | None) -> None:
+    def __init__(self, scratch: Scratch, salt: bytes, sheet: ContactSheet | None, sub_shards: int) -> None:
         self.cataloguer = Cataloguer(salt)
+        self.parts = [0] * sub_shards
+        self._salt = salt
         self.sizes: Counter[tuple[int, int]] = Counter()
         self.modes: Counter[str] = Counter()
         self.troubles: list[Trouble] = []
@@ -66,6 +68,8 @@ class _Look:
         self.cataloguer.add(found.record.label, content)
         self.sizes[picture.size] += 1
         self.modes[picture.mode] += 1
+        if self.parts:
+            self.parts[sub_shard(self._salt, found.record.record, len(self.parts))] += 1
         self.bytes += len(found.content)
         if self._sheet is not None:
             self._sheet.take(found.record.label, lambda: small(picture))
@@ -103,7 +107,13 @@ class _Look:
 
 
 def check(
-    source: ImageSource, folder: str, salt: bytes | None, on_image: OnImage, sheet: ContactSheet | None = None
+    source: ImageSource,
+    folder: str,
+    salt: bytes | None,
+    on_image: OnImage,
+    sheet: ContactSheet | None = None,
+    *,
+    sub_shards: int = 0,
 ) -> DataReport:
     """Return what a source holds; nothing is changed.
 
@@ -113,13 +123,14 @@ def check(
         salt: the home's secret, or None where there is no home: then there is no digest.
         on_image: called after each image.
         sheet: takes a few of the images, or None.
+        sub_shards: over how many sub-shards the records are divided to tell their sizes; 0 tells none.
 
     Raises:
         DataFolderError: a folder cannot be read.
     """
     total = source.count()
     with Scratch() as scratch:
-        look = _Look(scratch, salt or bytes(SALT_BYTES), sheet)
+        look = _Look(scratch, salt or bytes(SALT_BYTES), sheet, sub_shards)
         for done, found in enumerate(source.scan(), 1):
             look.take(found)
             on_image(done, total)
@@ -141,6 +152,7 @@ def check(
         near_total=len(pairs.pairs),
         near_complete=pairs.complete,
         digest=None if salt is None else catalogue,
+        sub_shards=tuple(look.parts),
     )
 
 

@@ -4,14 +4,18 @@ from pathlib import Path
 
 from severable_client.adapters.image_folder import SUFFIXES, ImageFolder
 from severable_client.adapters.tar_shards import TarShards
-from severable_client.catalogue import ImageSource
+from severable_client.catalogue import EVERYTHING, Choice, ImageSource
 from severable_client.errors import DataFolderError
 
 ARCHIVE = ".tar"
 
 
-def open_source(folder: Path) -> ImageSource:
+def open_source(folder: Path, choice: Choice = EVERYTHING) -> ImageSource:
     """Return the reader of a folder of images or of tar archives.
+
+    Args:
+        folder: the folder.
+        choice: which of its records are read.
 
     Raises:
         DataFolderError: the folder is missing, is none, cannot be read, or mixes archives with other things.
@@ -26,13 +30,13 @@ def open_source(folder: Path) -> ImageSource:
         raise DataFolderError(f"{folder} cannot be read ({error.strerror}); check its permissions") from error
     archives = tuple(entry for entry in entries if entry.suffix == ARCHIVE)
     if not archives:
-        return ImageFolder(folder)
+        return ImageFolder(folder, choice)
     for entry in entries:
         if entry not in archives:
             raise DataFolderError(f"{entry} lies beside tar archives; keep them in a folder of their own")
         if entry.is_symlink() or not entry.is_file():
             raise DataFolderError(f"{entry} is a link or no file; put the archive itself there")
-    return TarShards(archives, folder.absolute().name)
+    return TarShards(archives, folder.absolute().name, choice)
 
 
 def count_images(folder: Path) -> int:

@@ -38,7 +38,7 @@ jobs = Table(
     "jobs", _metadata,
     Column("id", String, primary_key=True), Column("task", String, nullable=False),
     Column("nonce", String, nullable=False), Column("contract", String, nullable=False),
-    Column("recipe", String, nullable=False), Column("seed", Integer, nullable=False),
+    Column("recipe", String, nullable=False), Column("sub_shard", Integer), Column("seed", Integer, nullable=False),
     Column("state", String, nullable=False), Column("step", Integer, nullable=False),
     Column("steps", Integer, nullable=False), Column("detail", String, nullable=False),
     Column("attempts", Integer, nullable=False), Column("created", Float, nullable=False),
@@ -68,7 +68,18 @@ def open_database(path: Path) -> Engine:
     event.listen(engine, "connect", _pragmas)
     with _mapped(path):
         _metadata.create_all(engine)
+        _complete(engine)
     return engine
+
+
+def _complete(engine: Engine) -> None:
+    """Add the column that homes of an earlier version lack; another process may be about to do the same."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        columns = {row[1] for row in connection.exec_driver_sql("PRAGMA table_info(jobs)")}
+        if "sub_shard" not in columns:
+            connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN sub_shard INTEGER")
+        connection.commit()
 
 
 def _pragmas(connection: Any, _record: object) -> None:

@@ -15,9 +15,11 @@ from flwr.clientapp import ClientApp
 
 from severable_client import bootstrap
 from severable_client.ports import JobReport, JobRequest, JobState
+from severable_trust.terms import MAX_SUB_SHARDS
 
 HOME_VARIABLE = "SEVERABLE_HOME"
-JOB_RECORD = "job"  # request: task, nonce, contract, recipe
+JOB_RECORD = "job"  # request: task, nonce, contract, recipe; sub_shard under a contract that divides the records
+SUB_SHARD = "sub_shard"
 REPORT_RECORD = "report"  # answer: state, step, steps, detail
 
 Desk = Callable[[JobRequest], JobReport]
@@ -50,15 +52,22 @@ def read_request(content: RecordDict) -> JobRequest:
     """Read a job request out of a message.
 
     Raises:
-        ValueError: the message is not exactly one record of exactly the four fields, or a field has another form.
+        ValueError: the message is not exactly one record of the four fields, with a sub-shard or without, or a field
+            has another form.
     """
     if set(content) != {JOB_RECORD} or set(content.config_records) != {JOB_RECORD}:
         raise ValueError(f"message must hold the record {JOB_RECORD!r} and nothing else")
     record = content.config_records[JOB_RECORD]
-    if set(record) != set(_FORMS):
-        raise ValueError(f"message must name exactly {', '.join(_FORMS)}")
+    if set(record) - {SUB_SHARD} != set(_FORMS):
+        raise ValueError(f"message must name exactly {', '.join(_FORMS)}, and may name {SUB_SHARD}")
     fields = {name: _checked(name, record[name]) for name in _FORMS}
-    return JobRequest(**fields)
+    return JobRequest(**fields, sub_shard=_index(record[SUB_SHARD]) if SUB_SHARD in record else None)
+
+
+def _index(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_SUB_SHARDS:
+        raise ValueError(f"message field {SUB_SHARD!r} has the wrong form")
+    return value
 
 
 def _checked(name: str, value: object) -> str:

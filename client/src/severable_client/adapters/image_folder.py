@@ -11,7 +11,7 @@ from pathlib import Path
 
 from severable_client.adapters.metadata import NAMES, Metadata, Row
 from severable_client.adapters.scratch import Scratch
-from severable_client.catalogue import ImageRecord, Picture, Trouble
+from severable_client.catalogue import EVERYTHING, Choice, ImageRecord, Picture, Trouble
 from severable_client.errors import DataFolderError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -25,10 +25,12 @@ class ImageFolder:
 
     Args:
         folder: the folder.
+        choice: which of its records are read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, choice: Choice = EVERYTHING) -> None:
         self._folder = folder
+        self._choice = choice
 
     def count(self) -> int:
         """Return how many files are images by their names.
@@ -58,7 +60,7 @@ class ImageFolder:
                 yield from metadata.read()
             yield from self._walk([entry for entry in entries if entry not in named], metadata)
             if metadata is not None:
-                yield from metadata.unused()
+                yield from metadata.unused(self._choice)
 
     def _walk(self, entries: "list[os.DirEntry[str]]", metadata: Metadata | None) -> Iterator[Picture | Trouble]:
         classes = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -96,7 +98,8 @@ class ImageFolder:
                 record = ImageRecord(
                     record=row.record or name, label=row.label or label, caption=row.caption, place=entry.path
                 )
-                yield Picture(record, Path(entry.path).read_bytes())
+                if self._choice.takes(record):
+                    yield Picture(record, Path(entry.path).read_bytes())
             except DataFolderError as error:
                 yield Trouble(entry.path, str(error))
             except OSError as error:

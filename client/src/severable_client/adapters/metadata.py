@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from severable_client.adapters.scratch import Scratch
-from severable_client.catalogue import Trouble
+from severable_client.catalogue import Choice, Trouble
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 MAX_LINE = 1 << 16  # characters
@@ -83,9 +83,12 @@ class Metadata:
         ).fetchone()
         return None if found is None else Row(*found)
 
-    def unused(self) -> Iterator[Trouble]:
-        """Yield a line for every row whose image was never asked for."""
-        for name, line in self._database.execute("SELECT file, line FROM rows WHERE used = 0 ORDER BY line"):
+    def unused(self, choice: Choice) -> Iterator[Trouble]:
+        """Yield a line for every row whose image was never asked for, unless its record was erased."""
+        rows = "SELECT file, line, record FROM rows WHERE used = 0 ORDER BY line"
+        for name, line, record in self._database.execute(rows):
+            if choice.erased(record or name):
+                continue
             yield self._trouble(line, f"names {name[:80]!r}, which is not there; add the image or remove the row")
 
     def _trouble(self, line: int, fault: str) -> Trouble:

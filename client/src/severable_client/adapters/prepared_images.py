@@ -11,7 +11,7 @@ import io
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -24,11 +24,13 @@ from severable_client.adapters.files import storage
 from severable_client.adapters.salt import data_salt
 from severable_client.bootstrap import Home
 from severable_client.catalogue import Catalogue, Cataloguer, ImageSource, Picture
+from severable_client.erasure import Remaining
 from severable_client.errors import DataFolderError
 from severable_client.training_set import TrainingSet, label_names, label_rows, require_label
 from severable_diffusion.errors import DataError
 from severable_diffusion.images import decode, to_tensor
 from severable_diffusion.recipe import ImageSpace, Recipe
+from severable_trust.shard import SubShard
 
 PIXELS, LABELS, CLASSES = "pixels.bin", "labels.bin", "classes.json"
 _PART = ".part-"
@@ -67,12 +69,14 @@ class Wanted:
         fit: whether images of another size or mode are made to fit.
         salt: the home's secret.
         data: where the images are from, for messages.
+        part: the sub-shard whose records the source gives, or None for all.
     """
 
     recipe: Recipe
     fit: bool
     salt: bytes
     data: str = "the data folder"
+    part: SubShard | None = None
 
     def name(self, catalogue: Catalogue) -> str:
         """Return the folder's name: image space, and the digest of the images in their order."""
@@ -80,17 +84,29 @@ class Wanted:
         return f"{image.channels}x{image.size}{'-fit' if self.fit else ''}-{catalogue.sequence.hex[:32]}"
 
 
-def prepare(home: Home, recipe: Recipe, on_image: OnImage) -> TrainingSet:
-    """Return the home's images for a recipe; raises as `prepare_set`, HomeError without a usable salt."""
-    data = home.config.data
-    wanted = Wanted(recipe=recipe, fit=home.config.fit, salt=data_salt(home.layout), data=data)
-    return prepare_set(open_source(Path(data)), home.layout.images, wanted, on_image)
+def prepare(
+    home: Home, recipe: Recipe, on_image: OnImage, *, part: SubShard | None = None, erased: Sequence[bytes] = ()
+) -> TrainingSet:
+    """Return the home's images for a recipe; raises as `prepare_set`, HomeError without a usable salt.
+
+    Args:
+        home: the opened home.
+        recipe: the recipe.
+        on_image: as for `prepare_set`.
+        part: the sub-shard that is trained, or None.
+        erased: hashes of the records that are left out.
+    """
+    data, salt = home.config.data, data_salt(home.layout)
+    wanted = Wanted(recipe=recipe, fit=home.config.fit, salt=salt, data=data, part=part)
+    source = open_source(Path(data), Remaining(salt, erased, part))
+    return prepare_set(source, home.layout.images, wanted, on_image)
 
 
 def look_through(home: Home, recipe: Recipe) -> int:
     """Return how many images fit a recipe, all of them; writes nothing, raises as `prepare_set`."""
     count = 0
-    for picture in _whole(open_source(Path(home.config.data)), lambda _done, _total: None):
+    remaining = Remaining(data_salt(home.layout), home.erased.all())
+    for picture in _whole(open_source(Path(home.config.data), remaining), lambda _done, _total: None):
         require_label(picture.record.label, recipe, picture.record.place)
         _decoded(picture, recipe.image, fit=home.config.fit)
         count += 1
@@ -150,6 +166,12 @@ def _write(part: Path, source: ImageSource, wanted: Wanted, on_image: OnImage) -
             labels.write(np.array(classes.setdefault(label, len(classes)), _LABEL).tobytes())
             cataloguer.add(label, hashlib.sha256(picture.content).digest())
     catalogue = cataloguer.finish()
+    if not catalogue.images and wanted.part is not None:
+        count = wanted.part.count
+        raise DataFolderError(
+            f"{wanted.part} holds no images; `severable-client data check --sub-shards {count}` tells their sizes,"
+            " a contract with fewer of them makes each larger"
+        )
     if not catalogue.images:
         raise DataFolderError("the data folder holds no images; see `severable-client data check`")
     (staged / CLASSES).write_text(json.dumps(list(classes)), encoding="utf-8")

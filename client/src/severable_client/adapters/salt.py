@@ -23,6 +23,8 @@ def data_salt(layout: Layout) -> bytes:
     path = layout.data_salt
     with storage(f"{path} cannot be read or made"):
         if not path.exists():
+            if layout.erased.exists():  # under another salt what was erased would be read again
+                raise HomeError(f"{path} is missing, and {layout.erased} means nothing without it; restore it")
             _make(path)
         salt = path.read_bytes()
     if len(salt) != SALT_BYTES:

@@ -134,7 +134,8 @@ def _job_row(job: Job) -> dict[str, Any]:
     request = job.request
     return _report_row(job.report) | {
         "id": job.id, "task": request.task, "nonce": request.nonce, "contract": request.contract,
-        "recipe": request.recipe, "seed": job.seed, "attempts": job.attempts, "created": job.created.timestamp(),
+        "recipe": request.recipe,
+        "sub_shard": request.sub_shard, "seed": job.seed, "attempts": job.attempts, "created": job.created.timestamp(),
         "started": job.started.timestamp() if job.started else None, "updated": job.updated.timestamp(),
     }  # fmt: skip
 
@@ -142,7 +143,9 @@ def _job_row(job: Job) -> dict[str, Any]:
 def _job(row: Row[Any]) -> Job:
     return Job(
         id=row.id,
-        request=JobRequest(task=row.task, nonce=row.nonce, contract=row.contract, recipe=row.recipe),
+        request=JobRequest(
+            task=row.task, nonce=row.nonce, contract=row.contract, recipe=row.recipe, sub_shard=row.sub_shard
+        ),
         seed=row.seed,
         report=JobReport(state=JobState(row.state), step=row.step, steps=row.steps, detail=row.detail),
         attempts=row.attempts,

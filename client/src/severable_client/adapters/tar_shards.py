@@ -15,7 +15,7 @@ from typing import BinaryIO, Self
 from severable_client.adapters.image_folder import MAX_FILE_BYTES, SUFFIXES
 from severable_client.adapters.metadata import text_of
 from severable_client.adapters.scratch import Scratch
-from severable_client.catalogue import MAX_RECORD, ImageRecord, Picture, Trouble
+from severable_client.catalogue import EVERYTHING, MAX_RECORD, Choice, ImageRecord, Picture, Trouble
 from severable_client.errors import DataFolderError
 
 MAX_WORDS_BYTES = 1 << 16  # of a .cls, .txt or .json, and of a header's extension
@@ -62,11 +62,13 @@ class TarShards:
     Args:
         archives: the archives, in the order of reading.
         label: the class of samples that name none.
+        choice: which of their records are read.
     """
 
-    def __init__(self, archives: tuple[Path, ...], label: str) -> None:
+    def __init__(self, archives: tuple[Path, ...], label: str, choice: Choice = EVERYTHING) -> None:
         self._archives = archives
         self._label = label
+        self._choice = choice
 
     def count(self) -> int:
         """Return how many members are images by their names; only headers are read."""
@@ -102,27 +104,30 @@ class TarShards:
             key, ending = _split(member.name)
             if sample is None or key != sample.key:
                 if sample is not None:
-                    yield self._finish(archive, sample)
+                    yield from self._finish(archive, sample)
                 fault = "comes a second time; give every sample a key of its own" if scratch.seen_before(key) else ""
                 sample = _Sample(key, fault=fault)
             _take(sample, ending, member, stream)
         if sample is not None:
-            yield self._finish(archive, sample)
+            yield from self._finish(archive, sample)
 
-    def _finish(self, archive: Path, sample: _Sample) -> Picture | Trouble:
+    def _finish(self, archive: Path, sample: _Sample) -> Iterator[Picture | Trouble]:
         place = _place(archive, sample.key)
         images = [content for ending, content in sample.parts.items() if ending in SUFFIXES]
         fault = sample.fault or ("" if len(images) == 1 else f"holds {len(images)} images; a sample is one image")
         if fault:
-            return Trouble(place, fault)
+            yield Trouble(place, fault)
+            return
         try:
             label, caption, record = _words(sample.parts)
             found = ImageRecord(
                 record=record or sample.key, label=label or self._label, caption=" ".join(caption.split()), place=place
             )
         except DataFolderError as error:
-            return Trouble(place, str(error))
-        return Picture(found, images[0])
+            yield Trouble(place, str(error))
+            return
+        if self._choice.takes(found):
+            yield Picture(found, images[0])
 
 
 def _members(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:

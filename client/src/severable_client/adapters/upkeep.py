@@ -1,14 +1,17 @@
-"""Keeps a home in step with the coordinator: its certificate, contracts' states, and receipts as they come."""
+"""Keeps a home in step with the coordinator: certificate, contracts' states, erasures, receipts as they come."""
 
 import threading
+import uuid
 from collections.abc import Callable
 
 from severable_client.adapters import renewal
 from severable_client.adapters.keys import certificate_term, read_witness
 from severable_client.bootstrap import Home, now
 from severable_client.contracts import refresh
+from severable_client.erasure import ask
 from severable_client.errors import ClientError, HomeError, RefusedByCoordinatorError, UnreachableError
-from severable_client.removal import fetch_receipt
+from severable_client.exchange import Exchange
+from severable_client.removal import Removal, fetch_receipt
 
 EVERY_S = 30.0
 TIMEOUT_S = 10.0
@@ -33,6 +36,20 @@ def in_step(home: Home, on_problem: Callable[[str], None]) -> None:
         for removal in home.removals.all():
             if removal.acknowledgement and not removal.receipt:
                 fetch_receipt(removal, exchange, home.removals, home.trust_root)
+        settle_erasures(home, exchange)
+
+
+def settle_erasures(home: Home, exchange: Exchange) -> tuple[Removal, ...]:
+    """Finish what erasures of records began: what was trained on them goes here, and is asked back from there.
+
+    Returns:
+        The requests that were acknowledged now; raises as `erasure.ask`.
+    """
+    if not home.erased.count():
+        return ()
+    erasures = home.erasures
+    erasures.sweep()
+    return ask(erasures, home.signer, exchange, home.holdings, new_id=lambda: str(uuid.uuid4()))
 
 
 def _keep_certificate(home: Home) -> None:

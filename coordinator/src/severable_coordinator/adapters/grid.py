@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from severable_coordinator.adapters.control import openssh_line
 from severable_coordinator.dispatch import JobReport, JobState, Silence, Task
 
-JOB_RECORD = "job"  # request: task, nonce, contract, recipe
+JOB_RECORD = "job"  # request: task, nonce, contract, recipe; sub_shard under a contract that divides the records
 REPORT_RECORD = "report"  # answer: state, step, steps, detail
 MESSAGE_TTL_S = 60.0  # a message not answered by then is sent anew; asking twice changes nothing
 _MAX_DETAIL = 500  # characters
@@ -52,7 +52,8 @@ class GridNodes:
 
 def _request(task: Task, node_id: int) -> Message:
     fields = {"task": task.id, "nonce": task.nonce, "contract": task.contract, "recipe": task.recipe}
-    content = RecordDict({JOB_RECORD: ConfigRecord(dict(fields))})
+    part = {} if task.sub_shard is None else {"sub_shard": task.sub_shard}
+    content = RecordDict({JOB_RECORD: ConfigRecord({**fields, **part})})
     return Message(content, dst_node_id=node_id, message_type=MessageType.TRAIN, ttl=MESSAGE_TTL_S)
 
 

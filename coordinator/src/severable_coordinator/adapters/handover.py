@@ -5,6 +5,8 @@
     DIR/<party>/contract.dsse.json    the contract it rests on, signed by both sides
     DIR/<party>/recipe.json           the recipe it followed
 
+of a sub-shard DIR/<party>@<index>/ in the same way.
+
 The importer verifies everything against the exporter's trust root, by the verifier that admits an upload.
 """
 
@@ -52,7 +54,7 @@ def import_shards(coordinator: Coordinator, directory: Path, trust_root: Path) -
 def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -> ShardRecord:
     _require_plain(directory, stat.S_ISDIR)
     claim_bytes = _read(directory / CLAIM)
-    party = roster.value.party(directory.name)
+    party = roster.value.party(directory.name.partition("@")[0])
     claim = open_statement(claim_bytes, ShardClaim, party.keys)
     recipe = _recipe(directory / RECIPE)
     contract_bytes = _read(directory / CONTRACT)
@@ -69,7 +71,7 @@ def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -
     coordinator.contracts.add_recipe(recipe)
     record = ContractRecord(id=contract.id, party=party.id, envelope=contract_bytes, state=ContractState.ACTIVE)
     coordinator.contracts.put(record)
-    _keep_party(coordinator, directory.name, roster)
+    _keep_party(coordinator, party.id, roster)
     return _keep(coordinator, claim, claim_bytes)
 
 
@@ -80,7 +82,7 @@ def _policy(
     recipe: RecipeRecord,
     roster: Proven[Roster],
 ) -> AdmissionPolicy:
-    """As for an upload, but for the nonce: the task was the exporter's, and its roster vouches for it."""
+    """As for an upload, but for nonce and sub-shard: the task was the exporter's, and its roster vouches for it."""
     return AdmissionPolicy(
         party=claim.party,
         nonce=claim.nonce,
@@ -92,6 +94,7 @@ def _policy(
         tensors={name: TensorSpec(dtype, shape) for name, (dtype, shape) in recipe.tensors.items()},
         now=coordinator.clock(),
         max_bytes=MAX_SHARD_BYTES,
+        sub_shard=None if claim.sub_shard is None else claim.sub_shard.index,
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.ports import ContractRecord, ShardRecord
+from severable_coordinator.sub_shards import index_of
 from severable_coordinator.uploads import CHUNK_BYTES, shard_file
 from severable_trust.contract import Action
 from severable_trust.shard import ShardClaim
@@ -18,7 +19,7 @@ RECIPE = "recipe.json"
 
 
 def export_shards(coordinator: Coordinator, out: Path) -> list[str]:
-    """Write every live shard that may be distributed to a new directory; returns the parties. ConflictError."""
+    """Write every live shard that may be distributed to a new directory; returns their folders there. ConflictError."""
     if out.exists() and any(out.iterdir()):
         raise ConflictError(f"{out}: not empty; choose a new directory")
     permitted = {record.id: record for record, _ in coordinator.contracting.in_force(Action.DISTRIBUTE)}
@@ -29,11 +30,17 @@ def export_shards(coordinator: Coordinator, out: Path) -> list[str]:
         out.mkdir(parents=True, exist_ok=True)
         (out / ROSTER).write_bytes(coordinator.logbook.roster().envelope.to_bytes())
         for shard in chosen:
-            _export(coordinator, shard, permitted[shard.contract], out / shard.party)
+            _export(coordinator, shard, permitted[shard.contract], out / folder_of(shard))
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)
         raise
-    return [shard.party for shard in chosen]
+    return [folder_of(shard) for shard in chosen]
+
+
+def folder_of(shard: ShardRecord) -> str:
+    """A shard's folder in a handover; no party's id has an @."""
+    index = index_of(shard)
+    return shard.party if index is None else f"{shard.party}@{index}"
 
 
 def _export(coordinator: Coordinator, shard: ShardRecord, contract: ContractRecord, out: Path) -> None:

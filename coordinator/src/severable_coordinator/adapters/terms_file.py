@@ -17,6 +17,7 @@ from severable_coordinator.offers import EVIDENCE, SCOPE, TRIGGERS, Terms
 from severable_trust.contract import Action
 from severable_trust.digest import Digest
 from severable_trust.errors import MalformedError
+from severable_trust.terms import MAX_SUB_SHARDS
 
 FORMAT = "severable-terms/v1"
 TEMPLATE = Path(__file__).with_name("terms_template.yaml")
@@ -141,7 +142,7 @@ def _draft(root: _Node) -> Draft:
     if top["format"].text("format") != FORMAT:
         top["format"].refuse(f"format must be {FORMAT}")
     term = top["term"].fields("term", {"notice_days"}, {"valid_from", "valid_until", "days"})
-    limits = top["limits"].fields("limits", {"min_images", "memorization_ceiling"}, set())
+    limits = top["limits"].fields("limits", {"min_images", "memorization_ceiling"}, {"sub_shards"})
     deletion = top["deletion"].fields("deletion", {"deadline_days"}, {"scope", "triggers", "evidence"})
     if ("valid_until" in term) == ("days" in term):
         top["term"].refuse("term must have either valid_until or days")
@@ -160,6 +161,9 @@ def _draft(root: _Node) -> Draft:
         weight=weight,
         min_images=int(limits["min_images"].number("min_images", int, 1, 1e12)),
         memorization_ceiling=limits["memorization_ceiling"].number("memorization_ceiling", float, 0, 1),
+        sub_shards=int(limits["sub_shards"].number("sub_shards", int, 1, MAX_SUB_SHARDS))
+        if "sub_shards" in limits
+        else 1,
         deletion_days=int(deletion["deadline_days"].number("deadline_days", int, 0, 3650)),
         deletion_scope=_plain(deletion["scope"].words("scope")) if "scope" in deletion else SCOPE,
         deletion_triggers=_plain(deletion["triggers"].words("triggers")) if "triggers" in deletion else TRIGGERS,

@@ -11,6 +11,7 @@ from severable_client.adapters.cli import (
     data,
     doctor,
     enrolment,
+    erase,
     gate,
     journal,
     key,
@@ -33,6 +34,7 @@ app.command("approvals", epilog=approval.APPROVALS_EXAMPLE)(approval.approvals)
 app.command("up", epilog=service.UP_EXAMPLE)(service.up)
 app.command("status", epilog=service.STATUS_EXAMPLE)(service.status)
 app.add_typer(data.app, name="data", help="Look at the images before they are trained on.")
+app.command("erase", epilog=erase.EXAMPLE)(erase.erase)
 app.command("report", epilog=gate.REPORT_EXAMPLE)(gate.report)
 app.command("release", epilog=gate.RELEASE_EXAMPLE)(gate.release)
 app.command("withhold", epilog=gate.WITHHOLD_EXAMPLE)(gate.withhold)

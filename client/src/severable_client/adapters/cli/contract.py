@@ -112,7 +112,9 @@ def terminate(
     record = _chosen(contract_id, opened.contracts.all(), standing, "in force", opened)
     contract = open_contract(record.envelope, opened.sides).value
     jobs = opened.jobs.all()
-    shards = tuple(shard for version in versions(record, opened.contracts) for shard in shipped_shards(jobs, version))
+    shipped = [shard for version in versions(record, opened.contracts) for shard in shipped_shards(jobs, version)]
+    asked_back = {shard for removal in opened.removals.all() for shard in removal.says.subjects}
+    shards = tuple(shard for shard in shipped if shard not in asked_back)
     if not yes:
         typer.echo(f"Contract {contract.uid} ends with {contract.notice_days} days' notice; {len(shards)} shards go.")
         typer.confirm("Terminate it? This cannot be taken back.", abort=True)

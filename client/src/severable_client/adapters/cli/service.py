@@ -27,6 +27,7 @@ from severable_client.jobs import describe, remaining_s
 from severable_client.journal import head_of
 from severable_client.ports import JobState, JournalKind
 from severable_client.removal import Removal, fetch_receipt, read_receipt
+from severable_trust.removal import RECORDS
 
 UP_EXAMPLE = "Example: severable-client up --home ~/severable"
 STATUS_EXAMPLE = "Example: severable-client status --format json"
@@ -104,7 +105,8 @@ def _removal_line(removal: Removal, home: Home) -> str:
         )
     answer = removal.answer
     if answer is None:
-        return f"removal {short(str(removal.id))}: no answer came; run `contract terminate` again"
+        again = "the daemon asks again" if removal.says.clause == RECORDS else "run `contract terminate` again"
+        return f"removal {short(str(removal.id))}: no answer came; {again}"
     return f"removal {short(str(removal.id))}: acknowledged, receipt expected by {_when(answer.expected_completion)}"
 
 
@@ -120,6 +122,7 @@ def _facts(home: Home, removals: tuple[Removal, ...]) -> dict[str, object]:
                 "id": job.id,
                 "task": job.request.task,
                 "contract": job.request.contract,
+                "sub_shard": job.request.sub_shard,
                 "state": job.report.state.value,
                 "step": job.report.step,
                 "steps": job.report.steps,

@@ -16,13 +16,14 @@ from severable_coordinator.ports import ContractRecord, ContractStore
 from severable_trust.contract import Action, Contract, describe
 from severable_trust.digest import Digest
 from severable_trust.statement import read_unverified, statement_id
+from severable_trust.terms import MAX_SUB_SHARDS
 
 app = typer.Typer(no_args_is_help=True)
 ContractId = Annotated[str, typer.Argument(help="The contract's id, or its beginning.")]
 
 
-_TERMS = ("target", "permit", "group", "days", "notice_days", "deletion_days", "weight", "min_images", "ceiling", "law",
-          "basis")  # fmt: skip
+_TERMS = ("target", "permit", "group", "days", "notice_days", "deletion_days", "weight", "min_images", "ceiling",
+          "sub_shards", "law", "basis")  # fmt: skip
 
 
 @app.command(epilog="Example: severable-coordinator contract offer hospital-a --recipe digits.json --terms terms.yaml")
@@ -47,6 +48,9 @@ def offer(
     weight: Annotated[float, typer.Option(help="lambda: the shard's weight in a composite, over 0.")] = 1.0,
     min_images: Annotated[int, typer.Option(min=1, help="Smallest data set that may become a shard.")] = 64,
     ceiling: Annotated[float, typer.Option(min=0, max=1, help="Largest share of memorized samples.")] = 0.1,
+    sub_shards: Annotated[
+        int, typer.Option(min=1, max=MAX_SUB_SHARDS, help="Shards that the party's records are divided over.")
+    ] = 1,
     law: Annotated[str, typer.Option(help="Governing law.")] = "to be agreed",
     basis: Annotated[str, typer.Option(help="Legal basis.")] = "contract",
     home: Home = DEFAULT_HOME,
@@ -66,6 +70,7 @@ def offer(
             weight=weight,
             min_images=min_images,
             memorization_ceiling=ceiling,
+            sub_shards=sub_shards,
             deletion_days=deletion_days,
             governing_law=law,
             legal_basis=basis,

@@ -1,6 +1,7 @@
 """`remove`: carry out the removals that are due, or list them."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +9,11 @@ import typer
 
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import ProgressLines, listing
+from severable_coordinator.adapters.engine import submit
 from severable_coordinator.bootstrap import Coordinator, open_home
-from severable_coordinator.errors import ConflictError, NotFoundError
+from severable_coordinator.errors import ConflictError, EngineError, NotFoundError
 from severable_coordinator.ports import RemovalRecord
+from severable_coordinator.requests import is_about_records
 from severable_trust.removal import ErasureRequest
 from severable_trust.statement import read_unverified
 
@@ -26,6 +29,8 @@ def remove(
 ) -> None:
     """Carry out requested removals: withdraw, erase, rebuild, receipt. Run it again after a crash: it goes on.
 
+    Where a party erased single records, its contract stays, and exactly the shards that held them are trained anew.
+
     Example: severable-coordinator remove hospital-a --out receipt.json
     """
     coordinator = open_home(home)
@@ -40,13 +45,14 @@ def remove(
         if out is not None:
             out.write_bytes(done.bundle)
         _print(coordinator, done, how)
+        _send_orders(coordinator, done)
 
 
 def _due(coordinator: Coordinator, party: str) -> list[RemovalRecord]:
     wanted = [r for r in coordinator.removals.removals() if (not party or r.party == party) and r.state != "fulfilled"]
     if not wanted:
         raise NotFoundError(
-            f"no removal of {party or 'anybody'} is open; the party asks for it with `contract terminate`"
+            f"no removal of {party or 'anybody'} is open; the party asks for it with `contract terminate` or `erase`"
         )
     now = coordinator.clock()
     due = [record for record in wanted if coordinator.requests.due(record) <= now]
@@ -54,6 +60,25 @@ def _due(coordinator: Coordinator, party: str) -> list[RemovalRecord]:
         when = min(coordinator.requests.due(record) for record in wanted)
         raise ConflictError(f"notice runs until {when:%Y-%m-%d %H:%M} UTC; the removal is due then")
     return due
+
+
+def _send_orders(coordinator: Coordinator, record: RemovalRecord) -> None:
+    """Send the new training that a removal ordered on its way; without `up`, `train` does it later."""
+    if not is_about_records(record):
+        return
+    ordered = coordinator.removal.facts(record, "order")
+    if not ordered["tasks"]:
+        print(f"{record.party}: nothing to train anew, its contract does not permit training now", file=sys.stderr)
+        return
+    try:
+        for batch in ordered["batches"]:
+            submit(coordinator.engine, coordinator.layout.bundle, {"batch": batch})
+    except EngineError as error:
+        print(
+            f"{record.party}: {len(ordered['tasks'])} shards to train anew wait for `train`: {error}", file=sys.stderr
+        )
+    else:
+        print(f"{record.party}: {len(ordered['tasks'])} shards are trained anew", file=sys.stderr)
 
 
 def _row(coordinator: Coordinator, record: RemovalRecord) -> dict[str, object]:
@@ -73,8 +98,12 @@ def _print(coordinator: Coordinator, record: RemovalRecord, how: Format) -> None
     rebuilt = coordinator.removal.facts(record, "rebuild")["composites"]
     if how is Format.JSON:
         composites = [{"group": change[0], "before": change[1], "after": change[3]} for change in rebuilt]
-        print(json.dumps({"party": record.party, "files_erased": len(erased["files"]), "composites": composites}))
+        steps = coordinator.removals.steps(record.request)
+        ordered = len(coordinator.removal.facts(record, "order")["tasks"]) if "order" in steps else 0
+        told = {"party": record.party, "files_erased": len(erased["files"]), "composites": composites}
+        print(json.dumps(told | {"trained_anew": ordered}))
         return
-    print(f"removal of {record.party} is fulfilled: {len(erased['files'])} files erased, data key destroyed")
+    key = "data key destroyed" if erased["key"] else "data key stays for the party's other shards"
+    print(f"removal of {record.party} is fulfilled: {len(erased['files'])} files erased, {key}")
     for group, before, _, after, *_ in rebuilt:
         print(f"composite of {group}: {before[:19]} -> {after[:19] or 'retired'}")

@@ -25,6 +25,7 @@ def list_shards(how: As = Format.TEXT, home: Home = DEFAULT_HOME) -> None:
             {
                 "party": shard.party,
                 "state": shard.state.value,
+                "sub_shard": claim.sub_shard.index if claim and claim.sub_shard else "",
                 "images": claim.images if claim else "",
                 "steps": claim.steps if claim else "",
                 "admitted": f"{shard.admitted:%Y-%m-%d %H:%M}",
@@ -40,8 +41,8 @@ def export(
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Export the live shards whose contracts permit distribution, for another coordinator to import."""
-    for party in export_shards(open_home(home), out):
-        print(f"{party}: {out / party}")
+    for folder in export_shards(open_home(home), out):
+        print(f"{folder}: {out / folder}")
 
 
 @app.command("import", epilog="Example: severable-coordinator shards import ./handover --trust-root trust-root.json")

@@ -15,6 +15,7 @@ from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.dispatch import JobReport, JobState
 from severable_coordinator.errors import ConflictError, EngineError, NotFoundError
 from severable_coordinator.ports import RecipeRecord
+from severable_coordinator.sub_shards import named
 
 _POLL_S = 0.5
 _PIPE_EVERY_S, _PIPE_AGAIN_S = 5.0, 60.0  # between two lines, and between two that say the same
@@ -34,11 +35,12 @@ def train(
     coordinator = open_home(home)
     chosen = _recipe(coordinator, recipe)
     batch, tasks = coordinator.training.open_batch(chosen.digest, frozenset(party or ()))
-    print(f"training {', '.join(task.party for task in tasks)} (batch {batch[:12]})", file=sys.stderr)
+    names = ", ".join(named(task.party, task.sub_shard) for task in tasks)
+    print(f"training {names} (batch {batch[:12]})", file=sys.stderr)
     run = submit(coordinator.engine, coordinator.layout.bundle, {"batch": batch})
     statuses = _watch(coordinator, batch, run)
     for status in statuses:
-        print(f"{status.task.party}: {status.report.state} {status.report.detail}".rstrip())
+        print(f"{_name(status)}: {status.report.state} {status.report.detail}".rstrip())
     if any(status.report.state is not JobState.SHIPPED for status in statuses):
         raise ConflictError("not every shard was admitted; the lines above say why")
 
@@ -63,7 +65,7 @@ def _watch(coordinator: Coordinator, batch: str, run: int) -> list[TaskStatus]:
     while True:
         statuses = coordinator.tasks.batch(batch)
         now = time.monotonic()
-        left_s = pace.left_s({s.task.party: s.report for s in statuses}, now)
+        left_s = pace.left_s({_name(s): s.report for s in statuses}, now)
         done = all(status.report.state.final for status in statuses)
         where = _line(statuses)
         if live or done or now - said >= (_PIPE_AGAIN_S if where == told else _PIPE_EVERY_S):
@@ -91,20 +93,24 @@ def _ended(coordinator: Coordinator, run: int, over_since: float | None, now: fl
 
 @dataclass
 class Pace:
-    """How fast each party trains, measured from its first reported step."""
+    """How fast each shard is trained, measured from its first reported step."""
 
     first: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def left_s(self, reports: Mapping[str, JobReport], now: float) -> float | None:
-        """Seconds until the slowest party has done its steps, None while nobody's pace is known."""
+        """Seconds until the slowest has done its steps, None while no pace is known. A party trains one at a time."""
         estimates = []
-        for party, report in reports.items():
+        for name, report in reports.items():
             if report.state is not JobState.TRAINING or not report.step:
                 continue
-            begun, step = self.first.setdefault(party, (now, report.step))
+            begun, step = self.first.setdefault(name, (now, report.step))
             if report.step > step:
                 estimates.append((report.steps - report.step) * (now - begun) / (report.step - step))
         return max(estimates, default=None)
+
+
+def _name(status: TaskStatus) -> str:
+    return named(status.task.party, status.task.sub_shard)
 
 
 def _line(statuses: list[TaskStatus]) -> str:
@@ -112,5 +118,5 @@ def _line(statuses: list[TaskStatus]) -> str:
     for status in statuses:
         report = status.report
         share = f" {100 * report.step // report.steps}%" if report.steps and not report.state.final else ""
-        words.append(f"{status.task.party} {report.state}{share}")
+        words.append(f"{_name(status)} {report.state}{share}")
     return "; ".join(words)

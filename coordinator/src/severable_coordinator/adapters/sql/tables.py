@@ -88,6 +88,7 @@ task = Table(
     Column("contract", String, nullable=False),
     Column("recipe", String, nullable=False),
     Column("nonce", String, nullable=False, unique=True),
+    Column("sub_shard", Integer),  # NULL where the contract does not divide the party's records
     Column("state", String, nullable=False),
     Column("step", Integer, nullable=False, default=0),
     Column("steps", Integer, nullable=False, default=0),

@@ -35,6 +35,7 @@ class SqlTaskStore:
             "contract": item.contract,
             "recipe": item.recipe,
             "nonce": item.nonce,
+            "sub_shard": item.sub_shard,
             "state": JobState.PENDING.value,
         }
         with self._database.write() as connection:
@@ -88,6 +89,7 @@ def _status(row: Row[Any]) -> TaskStatus:
             contract=row.contract,
             recipe=row.recipe,
             nonce=row.nonce,
+            sub_shard=row.sub_shard,
         ),
         JobReport(state=JobState(row.state), step=row.step, steps=row.steps, detail=row.detail),
     )

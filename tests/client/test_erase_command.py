@@ -11,6 +11,7 @@ from client.test_cli import Terminal
 
 from severable_client.adapters.keys import read_signer
 from severable_client.adapters.salt import data_salt
+from severable_client.adapters.upkeep import settle_erasures
 from severable_client.bootstrap import Home, job_desk, now, open_home
 from severable_client.catalogue import record_hash, sub_shard
 from severable_client.contracts import receive
@@ -184,7 +185,7 @@ def test_an_erasure_asks_for_exactly_the_shards_that_held_the_record_and_the_con
     assert len(home.removals.all()) == 1  # asked once
 
 
-def test_without_the_coordinator_the_request_is_kept(
+def test_without_the_coordinator_the_request_is_kept_and_the_daemon_sends_the_same_bytes(
     home: Home, federation: Federation, service: Service, run: Terminal
 ) -> None:
     contract = in_force(home, federation, None)
@@ -196,6 +197,11 @@ def test_without_the_coordinator_the_request_is_kept(
     (removal,) = home.removals.all()
     assert removal.acknowledgement == b""
     assert home.erased.count() == 1
+    with home.exchange() as exchange:  # this home was opened before its address was put wrong
+        (sent,) = settle_erasures(home, exchange)
+        assert settle_erasures(home, exchange) == ()
+    assert (sent.request, sent.acknowledgement != b"") == (removal.request, True)
+    assert home.removals.all() == (sent,)
 
 
 def test_a_training_under_way_is_given_up_and_begins_anew_without_the_record(

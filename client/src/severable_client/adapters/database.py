@@ -75,11 +75,17 @@ def open_database(path: Path) -> Engine:
 def _complete(engine: Engine) -> None:
     """Add the column that homes of an earlier version lack; another process may be about to do the same."""
     with engine.connect() as connection:
+        if _has_sub_shards(connection):
+            return
+        connection.rollback()
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-        columns = {row[1] for row in connection.exec_driver_sql("PRAGMA table_info(jobs)")}
-        if "sub_shard" not in columns:
+        if not _has_sub_shards(connection):
             connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN sub_shard INTEGER")
         connection.commit()
+
+
+def _has_sub_shards(connection: Connection) -> bool:
+    return "sub_shard" in {row[1] for row in connection.exec_driver_sql("PRAGMA table_info(jobs)")}
 
 
 def _pragmas(connection: Any, _record: object) -> None:

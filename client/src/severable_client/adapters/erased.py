@@ -59,7 +59,8 @@ class FileErasedStore:
         """
         with self._locked():
             held = self.all()
-            new = [hashed for hashed in dict.fromkeys(hashes) if hashed not in set(held)]
+            known = frozenset(held)
+            new = [hashed for hashed in dict.fromkeys(hashes) if hashed not in known]
             if new:
                 text = "".join(f"{hashed.hex()}\n" for hashed in (*held, *new))
                 write_whole(self._path, text.encode("ascii"), _PRIVATE)

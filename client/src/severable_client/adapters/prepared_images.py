@@ -23,7 +23,7 @@ from severable_client.adapters.data_folder import open_source
 from severable_client.adapters.files import storage
 from severable_client.adapters.salt import data_salt
 from severable_client.bootstrap import Home
-from severable_client.catalogue import Catalogue, Cataloguer, ImageSource, Picture
+from severable_client.catalogue import EVERYTHING, Catalogue, Cataloguer, ImageSource, Picture
 from severable_client.erasure import Remaining
 from severable_client.errors import DataFolderError
 from severable_client.training_set import TrainingSet, label_names, label_rows, require_label
@@ -105,7 +105,8 @@ def prepare(
 def look_through(home: Home, recipe: Recipe) -> int:
     """Return how many images fit a recipe, all of them; writes nothing, raises as `prepare_set`."""
     count = 0
-    remaining = Remaining(data_salt(home.layout), home.erased.all())
+    erased = home.erased.all()
+    remaining = Remaining(data_salt(home.layout), erased) if erased else EVERYTHING
     for picture in _whole(open_source(Path(home.config.data), remaining), lambda _done, _total: None):
         require_label(picture.record.label, recipe, picture.record.place)
         _decoded(picture, recipe.image, fit=home.config.fit)

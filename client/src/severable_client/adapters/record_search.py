@@ -64,7 +64,8 @@ def find_records(folder: Path, given: Sequence[str], salt: bytes, erased: Iterab
 
     _look(folder, match)
     missing = [name for name in dict.fromkeys(given) if name not in met]
-    known = {name for name in missing if gone or record_hash(salt, name) in set(erased)}
+    before = frozenset(erased)
+    known = {name for name in missing if gone or record_hash(salt, name) in before}
     if unknown := [name for name in missing if name not in known]:
         more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
         raise DataFolderError(

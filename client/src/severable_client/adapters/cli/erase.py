@@ -102,7 +102,8 @@ def erase(
 
 def _effects(home: Home, salt: bytes, found: Found) -> list[Effect]:
     before = home.erased.all()
-    new = [hashed for hashed in found.hashes if hashed not in set(before)]
+    known = frozenset(before)
+    new = [hashed for hashed in found.hashes if hashed not in known]
     to_withdraw = {record.id: shards for record, shards in home.erasures.to_withdraw(new)}
     standing = [record for record in home.contracts.all() if record.state in _STANDING]
     return [_effect(home, salt, before, new, record, to_withdraw.get(record.id, ())) for record in standing]

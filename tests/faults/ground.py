@@ -30,8 +30,10 @@ from severable_trust.instant import format_instant
 
 TINY = REPOSITORY / "deploy/severable_demo/recipes/tiny.json"
 _LONG: dict[str, Any] = {"training": {"max_steps": 600, "epochs": 100_000}, "bank": {"steps": 100}}
-_WIDE: dict[str, Any] = {"training": {"max_steps": 4}, "architecture": {"block_out_channels": [112]}}
-_BOTH: dict[str, Any] = _WIDE | {"training": {"max_steps": 60, "epochs": 100_000}, "bank": {"steps": 8}}
+_WIDE: dict[str, Any] = {
+    "training": {"max_steps": 4}, "architecture": {"block_out_channels": [112]}, "bank": {"steps": 2},
+}  # fmt: skip
+_BOTH: dict[str, Any] = _WIDE | {"training": {"max_steps": 60, "epochs": 100_000}, "bank": {"steps": 4}}
 
 
 def _recipe(name: str, **changes: dict[str, Any]) -> RecipeRecord:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := trust diffusion protos client coordinator
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test unit integration soak check format protos bench quality throughput fuzz clean
+.PHONY: help install demo test unit integration soak faults check format protos bench quality throughput fuzz clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -33,6 +33,9 @@ integration: install  ## the tests with real processes alone
 
 soak: install  ## the tests that take minutes each: programs killed and resumed, long runs
 	$(BIN)/python -P -m pytest -m soak
+
+faults: install  ## every fault test, with real processes (some 20 minutes); writes docs/results/faults.json
+	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/fault_matrix.py
 
 check: install  ## ruff, mypy strict, import-linter, generated code up to date
 	$(BIN)/ruff check .

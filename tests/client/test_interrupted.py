@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from client.exchange_service import Service, serving
 from client.samples import NONCE, Federation, item, make_home, tiny_recipe
+from client.small_disk import require_mountable, small_disk
 
 from severable_client.adapters.backlog import Backlog
 from severable_client.adapters.config import write_config
@@ -165,22 +165,9 @@ def test_the_daemon_begins_a_job_again_later_that_its_worker_left_open_and_count
         backlog.end()
 
 
-def small_disk(folder: Path, size: str) -> list[str]:
-    """The command that runs another with a small disk mounted at a folder, seen by it alone."""
-    script = f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"'
-    return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(folder)]
-
-
-def _can_mount(folder: Path) -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return subprocess.run([*small_disk(folder, "64k"), "true"], capture_output=True, check=False).returncode == 0
-
-
 @pytest.fixture
 def mountable(tmp_path: Path) -> None:
-    if not _can_mount(tmp_path):
-        pytest.skip("needs unshare and user namespaces")
+    require_mountable(tmp_path)
 
 
 @pytest.mark.usefixtures("mountable")

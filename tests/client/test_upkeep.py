@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Event
 
 from client.exchange_service import Log, Service, serving
+from client.fleet_service import fleet_port
 from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, make_home
 
 from severable_client.adapters.backlog import ATTEMPTS, Backlog
@@ -72,6 +73,27 @@ def test_an_unreachable_coordinator_is_told_once(federation: Federation, tmp_pat
     assert spoken.wait(10)
     upkeep.stop()
     assert "does not answer" in said[0]
+    assert len(said) == 1
+
+
+def test_a_clock_that_is_an_hour_off_is_told_once_and_with_what_to_do(federation: Federation, tmp_path: Path) -> None:
+    service, said, told = Service(), list[str](), Event()
+    with serving(service, federation) as address, fleet_port(federation.authority, -3600.0) as fleet:
+        home = open_home(make_home(federation, tmp_path, address))
+        home = replace(home, config=replace(home.config, fleet=fleet))
+        service.log, service.roster = Log(federation.log), home.layout.roster.read_bytes()
+
+        def say(line: str) -> None:
+            said.append(line)
+            told.set()
+
+        upkeep = Upkeep(home, say, every_s=0.01)
+        upkeep.start()
+        assert told.wait(60)
+        upkeep.stop()
+    assert "this machine's clock is 3" in said[0]
+    assert "ahead of the coordinator's" in said[0]
+    assert "set this machine's clock" in said[0]
     assert len(said) == 1
 
 

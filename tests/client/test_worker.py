@@ -12,7 +12,7 @@ from PIL import Image
 from severable_client.adapters.keys import read_signer
 from severable_client.bootstrap import Home, allowed_bundles, job_desk, now, open_home
 from severable_client.contracts import receive
-from severable_client.errors import AbandonedError, UnreachableError
+from severable_client.errors import AbandonedError, StorageError, UnreachableError
 from severable_client.jobs import remaining_s
 from severable_client.ports import Job, JobReport, JobRequest, JobState, JournalKind
 from severable_client.shipping import Patience
@@ -219,12 +219,34 @@ def test_an_mlflow_that_is_not_installed_is_a_failed_job_that_names_the_field(
     assert "mlflow is not installed here" in report.detail
 
 
-def test_an_unreachable_coordinator_fails_the_job_once_patience_is_over(federation: Federation, tmp_path: Path) -> None:
-    home = open_home(make_home(federation, tmp_path, "127.0.0.1:9"))
-    report = work(home, queued(home, federation))
-    assert report.state is JobState.FAILED
-    assert "gave up shipping after 2 tries" in report.detail
-    assert UnreachableError.__name__ not in report.detail
+def test_a_coordinator_that_is_away_for_long_leaves_the_job_open_and_the_shard_is_sent_once_it_answers(
+    home: Home, federation: Federation, service: Service
+) -> None:
+    job = queued(home, federation)
+    away = replace(home, config=replace(home.config, exchange="127.0.0.1:9"))
+    with pytest.raises(UnreachableError, match="gave up shipping after 2 tries"):
+        work(away, job)
+    held = home.jobs.get(job.id)
+    assert held is not None
+    assert held.report.state is JobState.SHIPPING
+    weights = (home.layout.jobs / job.id / "model.safetensors").read_bytes()
+    assert work(home, held).state is JobState.SHIPPED
+    assert service.held["model.safetensors"] == weights
+
+
+def test_an_admission_is_in_the_journal_once_though_its_worker_ended_before_the_jobs_last_report(
+    home: Home, federation: Federation
+) -> None:
+    job = queued(home, federation)
+    with pytest.raises(UnreachableError):
+        work(replace(home, config=replace(home.config, exchange="127.0.0.1:9")), job)
+    in_the_way = home.layout.jobs / job.id / "training" / "checkpoint.safetensors.part"
+    in_the_way.mkdir()  # what is forgotten between the admission and the last report cannot be
+    with pytest.raises(StorageError):
+        work(home, job)
+    in_the_way.rmdir()
+    assert work(home, job).state is JobState.SHIPPED
+    assert [entry.what for entry in home.journal.all()].count("shard, admitted") == 1
 
 
 def test_the_desk_answers_for_a_job_that_another_process_finished(home: Home, federation: Federation) -> None:

@@ -22,7 +22,7 @@ from severable_client.adapters.held_shard import held_claim
 from severable_client.adapters.prepared_images import look_through
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.ending import AGAIN_LATER, asked_to_end, tether_to_parent
-from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError
+from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError, UnreachableError
 from severable_client.job_reports import EVERY_S, JobReports
 from severable_client.job_training import JobTraining
 from severable_client.jobs import short_id
@@ -69,6 +69,7 @@ class Worker:
         Raises:
             AbandonedError: the daemon has ended or ends, or records were erased; the job can be taken up again.
             DiskFullError: no space is left; the job can be taken up again.
+            UnreachableError: the coordinator did not answer for long; the finished shard waits, and is sent later.
             JobStateError: somebody else has ended the job meanwhile.
         """
         self._training.begin_anew()
@@ -76,7 +77,7 @@ class Worker:
             claim = held_claim(self._folder, self._home.sides.own) or self._training.run()
             self._training.require_current()
             last = self._kept_back(claim) or self._ship(claim)
-        except (AbandonedError, DiskFullError, JobStateError):
+        except (AbandonedError, DiskFullError, JobStateError, UnreachableError):
             raise
         except ClientError as error:
             self._training.require_current()  # an erasure takes files away: that is no failure of the job
@@ -106,7 +107,7 @@ class Worker:
 
         with self._home.exchange() as exchange:
             verdict = ship(parcel, exchange, patience=self._patience, sleep=time.sleep, on_progress=on_progress)
-        self._note("shard, admitted" if verdict.admitted else "shard, refused by the coordinator", parcel)
+        self._note_once("shard, admitted" if verdict.admitted else "shard, refused by the coordinator", parcel)
         if verdict.admitted:
             return JobReport(state=JobState.SHIPPED, step=steps, steps=steps, detail=parcel.shard)
         reason = f"the coordinator refused the shard: {verdict.reason}"
@@ -114,6 +115,11 @@ class Worker:
 
     def _open(self, name: str) -> BinaryIO:
         return (self._folder / name).open("rb")
+
+    def _note_once(self, what: str, parcel: Parcel) -> None:
+        """Note how a shipment ended, unless an earlier worker did and was killed before the job's last report."""
+        if all((entry.what, entry.subject) != (what, parcel.shard) for entry in self._home.journal.all()):
+            self._note(what, parcel)
 
     def _note(self, what: str, parcel: Parcel) -> None:
         size = sum(parcel.sizes.values()) + len(parcel.claim)
@@ -149,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"job {short_id(job.id)}: {last.state} {last.detail}\n")
     except ClientError as error:
         sys.stderr.write(f"{error}\n")
-        return AGAIN_LATER if isinstance(error, AbandonedError | DiskFullError) else 1
+        return AGAIN_LATER if isinstance(error, AbandonedError | DiskFullError | UnreachableError) else 1
     return 0
 
 

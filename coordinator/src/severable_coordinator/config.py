@@ -125,3 +125,8 @@ class Layout:
     def lock(self) -> Path:
         """Held by `up` for as long as it runs."""
         return self.home / "up.lock"
+
+    @property
+    def children(self) -> Path:
+        """The note of Flower's processes that `up` runs."""
+        return self.home / "up.children"

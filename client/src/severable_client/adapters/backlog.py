@@ -15,7 +15,7 @@ from severable_client.jobs import describe, short_id
 from severable_client.ports import Job, JobReport, JobState
 
 ATTEMPTS = 3
-AGAIN_S = 60.0  # until a job is begun again that its worker could not go on with, such as for want of disk space
+AGAIN_S = 60.0  # until a job is begun again that its worker could not go on with: no disk space, no coordinator
 TELL_EVERY_S = 10.0
 
 
@@ -46,6 +46,10 @@ class Backlog:
         except DiskFullError as error:  # there may be space again; the daemon lives until then
             self._complain(str(error))
             self._not_before_s = time.monotonic() + AGAIN_S
+
+    def hurry(self) -> None:
+        """Begin a job that waits for disk space or for the coordinator at once."""
+        self._not_before_s = 0.0
 
     def _tend(self) -> None:
         self._settle()

@@ -1,7 +1,7 @@
 """The owner's daemon: the Flower node, its executor and the worker, held together until a signal ends all of it.
 
 SIGTERM and SIGINT drain: nothing new is begun, the worker gets `grace_s` to come to a good place, then all is ended; a
-second one ends it at once. SIGHUP reads config.yaml again.
+second one ends it at once. SIGHUP reads config.yaml again, and a job that waits for disk space is tried at once.
 """
 
 import signal
@@ -132,6 +132,7 @@ class Daemon:
             if change.config.approve is not rule:
                 executor.renew(time.monotonic())  # it answers by the rule that it started with
             self._tell("reloaded", change.line)
+        backlog.hurry()
         self._manager.ready()
 
     def _engine(self, config: NodeConfig) -> dict[str, Perpetual]:

@@ -16,6 +16,10 @@ TIMEOUT_S = 5.0
 MOST_AHEAD_S, MOST_BEHIND_S = 4.0, 300.0
 
 
+class ClockOffError(UnwellError):
+    """This machine's clock is so far from the coordinator's that messages or certificates are refused."""
+
+
 def shake_hands(address: str, layout: Layout) -> str:
     """Connect over TLS as the daemon would, and return one line about it.
 
@@ -66,7 +70,8 @@ def check_clock(address: str, layout: Layout) -> str:
     """Return one line about this machine's clock.
 
     Raises:
-        UnwellError: it is so far from the coordinator's that messages or certificates are refused.
+        ClockOffError: it is so far from the coordinator's that messages or certificates are refused.
+        UnwellError: no answer.
     """
     found = clock_offset_s(address, layout)
     if found is None:
@@ -75,7 +80,7 @@ def check_clock(address: str, layout: Layout) -> str:
     side = "ahead of" if offset_s >= 0 else "behind"
     line = f"{abs(offset_s):.1f} s {side} the coordinator's, give or take {within_s:.1f} s"
     if offset_s - within_s > MOST_AHEAD_S or offset_s + within_s < -MOST_BEHIND_S:
-        raise UnwellError(line, "set this machine's clock (systemd-timesyncd or chrony keep it right)")
+        raise ClockOffError(line, "set this machine's clock (systemd-timesyncd or chrony keep it right)")
     return line
 
 

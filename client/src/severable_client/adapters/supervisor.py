@@ -18,6 +18,7 @@ ENDING_S = 8.0
 
 LOG_BYTES = 8 << 20  # a larger log is set aside at the next start
 _TAIL_BYTES = 4096
+_WORDS = 500  # characters of a last line: what to do about it comes at its end, after long paths
 
 
 class Child:
@@ -84,7 +85,7 @@ class Child:
         except OSError:
             return "its log cannot be read"
         lines = written[-_TAIL_BYTES:].decode("utf-8", "replace").splitlines()
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "without a word")
+        return next((line.strip()[:_WORDS] for line in reversed(lines) if line.strip()), "without a word")
 
     def ask_to_end(self) -> None:
         """Send SIGTERM to the process's group."""

@@ -1,11 +1,13 @@
-"""Keeps a home in step with the coordinator: certificate, contracts' states, erasures, receipts as they come."""
+"""Keeps a home in step with the coordinator: clock, certificate, contracts' states, erasures, receipts as they come."""
 
 import threading
 import uuid
 from collections.abc import Callable
 
-from severable_client.adapters import renewal
+from severable_client.adapters import reachability, renewal
 from severable_client.adapters.keys import certificate_term, read_witness
+from severable_client.adapters.reachability import ClockOffError
+from severable_client.adapters.unwell import UnwellError
 from severable_client.bootstrap import Home, now
 from severable_client.contracts import refresh
 from severable_client.erasure import ask
@@ -65,6 +67,17 @@ def _keep_certificate(home: Home) -> None:
         renewal.renew(home.layout, home.config.party, exchange)
 
 
+def clock_fault(home: Home) -> str:
+    """Return one line if this machine's clock is too far from the coordinator's, "" if it is not or cannot be told."""
+    try:
+        reachability.check_clock(home.config.fleet, home.layout)
+    except ClockOffError as error:
+        return f"this machine's clock is {error}, and no message comes through until it is right; {error.remedy}"
+    except UnwellError:  # whoever wants an answer of the coordinator says so
+        pass
+    return ""
+
+
 class Upkeep:
     """A thread that calls `in_step` now and then, and says a problem once until it changes.
 
@@ -97,16 +110,23 @@ class Upkeep:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            problems: list[str] = []
-            try:
-                in_step(self._home, problems.append)
-            except UnreachableError as error:
-                self._tell("unreachable", str(error))  # the network's words differ from try to try
-            except ClientError as error:
-                self._tell(str(error), str(error))
-            else:
-                self._tell("; ".join(problems), "; ".join(problems))
+            clock = clock_fault(self._home)
+            what, line = self._look()
+            if clock:  # the network's words and the seconds differ from try to try
+                what, line = f"clock {what}", f"{clock}; {line}" if line else clock
+            self._tell(what, line)
             self._over.wait(self._every_s)
+
+    def _look(self) -> tuple[str, str]:
+        """Return what is wrong, the same for as long as it is the same, and one line about it; "" if nothing is."""
+        problems: list[str] = []
+        try:
+            in_step(self._home, problems.append)
+        except UnreachableError as error:
+            return "unreachable", str(error)
+        except ClientError as error:
+            return str(error), str(error)
+        return "; ".join(problems), "; ".join(problems)
 
     def _tell(self, what: str, line: str) -> None:
         if what != self._said:

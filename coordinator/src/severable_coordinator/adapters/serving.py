@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from severable_coordinator.adapters import engine
+from severable_coordinator.adapters import engine, leftovers
 from severable_coordinator.adapters.enrolment_server import EnrolmentService, serve_enrolment
 from severable_coordinator.adapters.exchange_server import ExchangeService, serve_exchange
 from severable_coordinator.adapters.server_certificate import keep_current
@@ -48,6 +48,8 @@ def serve(coordinator: Coordinator, say: Say) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: stop.set())
     with home_lock(coordinator.layout):
+        if ended := leftovers.end_those_of_before(coordinator.layout.children):
+            say(f"ended {ended} processes that an earlier coordinator left behind")
         keep_current(coordinator)
         engine.prepare(coordinator.engine)
         servers = _start_servers(coordinator)
@@ -68,6 +70,7 @@ def serve(coordinator: Coordinator, say: Say) -> None:
                         _start_engine(coordinator, children)
         finally:
             _end(servers, children, say)
+            leftovers.note(coordinator.layout.children, ())
 
 
 def _start_servers(coordinator: Coordinator) -> list[grpc.Server]:
@@ -94,7 +97,9 @@ def _start_servers(coordinator: Coordinator) -> list[grpc.Server]:
 
 def _start_engine(coordinator: Coordinator, children: dict[str, subprocess.Popen[bytes]]) -> None:
     children["SuperLink"] = _child(coordinator, "superlink", engine.superlink_command(coordinator.engine))
+    leftovers.note(coordinator.layout.children, [children["SuperLink"].pid])
     children["executor"] = _child(coordinator, "executor", engine.executor_command(coordinator.engine))
+    leftovers.note(coordinator.layout.children, [child.pid for child in children.values()])
     superlink = children["SuperLink"]
     engine.wait_healthy(coordinator.engine, _HEALTHY_S, alive=lambda: superlink.poll() is None)
 

@@ -26,6 +26,10 @@ from severable_trust.statement import open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, admit
 
+TRANSFORMER = encode(
+    json.loads(json.dumps(TINY)) | {"architecture": {"kind": "dit", "patch": 2, "width": 16, "heads": 2, "layers": 1}}
+)
+
 
 def order_for(federation: Federation, contract: Contract | None = None, recipe: bytes = RECIPE_BYTES) -> Order:
     contract = contract or federation.contract()
@@ -51,8 +55,11 @@ def trained(
     return train_shard(order, set_of(images_NCHW, label_N), federation.owner, lambda _: None, lambda: None)
 
 
-def test_a_trained_shard_passes_the_coordinators_verifier(federation: Federation, images_NCHW: torch.Tensor) -> None:
-    order = order_for(federation)
+@pytest.mark.parametrize("recipe", [RECIPE_BYTES, TRANSFORMER], ids=["u-net", "transformer"])
+def test_a_trained_shard_passes_the_coordinators_verifier(
+    federation: Federation, images_NCHW: torch.Tensor, recipe: bytes
+) -> None:
+    order = order_for(federation, federation.contract(recipes=(Digest.of(recipe),)), recipe)
     finished = trained(order, federation, images_NCHW)
     contract = federation.signed(order.contract)
     keys = [federation.owner.public_key, federation.coordinator.public_key]
@@ -63,7 +70,7 @@ def test_a_trained_shard_passes_the_coordinators_verifier(federation: Federation
         roster=open_statement(federation.roster(federation.owner.public_key), Roster, keys).value,
         contract=open_statement(contract, Contract, keys, threshold=2),
         state=ContractState.ACTIVE,
-        recipe=RECIPE,
+        recipe=Digest.of(recipe),
         config=network.config_bytes(order.recipe),
         tensors={name: TensorSpec(dtype, shape) for name, (dtype, shape) in expected.items()},
         now=NOON,

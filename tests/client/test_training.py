@@ -11,6 +11,7 @@ from client.samples import NONCE, NOON, PARTY, RECIPE, RECIPE_BYTES, TINY, Feder
 
 from severable_client.adapters.memory import MemoryRecipeStore
 from severable_client.errors import GateError, TrainingError
+from severable_client.placement import Placement
 from severable_client.ports import JobRequest
 from severable_client.training import Finished, Order, read_recipe, recipe_bytes, train_shard
 from severable_client.training_set import TrainingSet
@@ -35,7 +36,7 @@ def order_for(federation: Federation, contract: Contract | None = None, recipe: 
     contract = contract or federation.contract()
     contract_id = str(statement_id(federation.signed(contract)))
     request = JobRequest(task="t", nonce=NONCE, contract=contract_id, recipe=str(Digest.of(recipe)))
-    return Order(request=request, party=PARTY, contract=contract, recipe=read_recipe(recipe), seed=7, threads=1)
+    return Order(request=request, party=PARTY, contract=contract, recipe=read_recipe(recipe), seed=7)
 
 
 @pytest.fixture(scope="module", name="images_NCHW")
@@ -184,3 +185,18 @@ def test_a_private_recipe_ends_in_a_claim_that_says_what_was_spent(
     assert privacy is not None
     assert (privacy.delta, privacy.noise_multiplier, privacy.sampling_rate) == (0.01, 2.0, 0.5)
     assert 0.0 < privacy.epsilon < 20.0
+
+
+def test_a_manifest_says_by_what_precision_where_that_is_unusual(
+    federation: Federation, images_NCHW: torch.Tensor
+) -> None:
+    order = replace(order_for(federation), place=Placement(precision="bf16"))
+    finished = trained(order, federation, images_NCHW)
+    manifest: Any = decode(finished.files["manifest.json"], "manifest")
+    assert manifest["execution"] == {"precision": "bf16"}
+
+
+def test_a_gpu_that_is_not_there_is_named(federation: Federation, images_NCHW: torch.Tensor) -> None:
+    order = replace(order_for(federation), place=Placement(device="cuda:77"))
+    with pytest.raises(TrainingError, match="'device' is cuda:77, and torch finds no such device here"):
+        trained(order, federation, images_NCHW)

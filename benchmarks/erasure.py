@@ -75,7 +75,6 @@ class Bench:
             contract=federation.contract(limits=limits),
             recipe=self.recipe,
             seed=SEED + index,
-            threads=1,
             part=part,
         )
         wanted = Wanted(recipe=self.recipe, fit=False, salt=SALT, part=part)

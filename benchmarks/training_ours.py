@@ -17,15 +17,13 @@ def main(pipe: Connection) -> None:
     clock = Clock()
     trainer = Trainer(recipe, read_image_folder(folder, recipe.image).images_NCHW, seed, plan=plan)
     clock.timed(trainer, "_forward", "forward")
-    clock.timed(trainer, "_loss", "loss")
+    clock.timed(trainer, "_batch", "data")
     clock.timed(trainer, "_average", "ema")
     while steps := pipe.recv():
         clock.start()
         for _ in range(steps):
             trainer.advance()
-        taken, parts = clock.stop()
-        parts["data"] = parts.pop("loss") - parts["forward"]  # batch, times, noise and target; and the loss itself
-        pipe.send((taken, parts))
+        pipe.send(clock.stop())
 
 
 if __name__ == "__main__":

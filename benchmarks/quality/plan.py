@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from quality.splits import EVERYTHING, parts_of
+from severable_diffusion.architecture import Architecture
 from severable_diffusion.execution import DEFAULT, ExecutionPlan
-from severable_diffusion.recipe import Architecture, Recipe
+from severable_diffusion.recipe import Recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -124,6 +125,8 @@ def plan_for(size: Size, device: str) -> ExecutionPlan:
 
 
 def _wider(recipe: Recipe, widths: tuple[int, ...]) -> Architecture:
+    if not isinstance(recipe.architecture, Architecture):
+        raise TypeError(f"{recipe.name} has no levels that could be wider")
     return replace(recipe.architecture, block_out_channels=widths)
 
 

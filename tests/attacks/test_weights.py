@@ -19,6 +19,7 @@ from trust.samples import Federation, Keys, make_claim, prove
 from severable_coordinator.adapters.recipes import read_recipe
 from severable_coordinator.errors import ConfigError, RefusedError
 from severable_diffusion import network
+from severable_diffusion.architecture import Architecture
 from severable_diffusion.errors import RecipeError
 from severable_trust.errors import AdmissionError
 from severable_trust.verifier import admit
@@ -200,6 +201,7 @@ def test_a_config_other_than_the_recipes_own_is_never_interpreted(world: World, 
 
 def test_a_recipe_of_a_giant_network_is_sized_on_the_meta_device_and_refused_before_anything_is_allocated() -> None:
     usual = recipe()
+    assert isinstance(usual.architecture, Architecture)
     widest = replace(
         usual.architecture, block_out_channels=(1024,) * 6, layers_per_block=4, norm_num_groups=32,
         down_block_types=("AttnDownBlock2D",) * 6, up_block_types=("AttnUpBlock2D",) * 6,

@@ -10,6 +10,7 @@ from client.fleet_service import fleet_port
 from client.samples import RECIPE_BYTES, Authority, Federation, item, make_home, tiny_recipe
 
 from severable_client.adapters import checkup, machine, reachability
+from severable_client.adapters.config import Precision, write_config
 from severable_client.adapters.keys import read_signer
 from severable_client.adapters.unwell import UnwellError
 from severable_client.bootstrap import Home, now, open_home
@@ -198,3 +199,22 @@ def test_a_gpu_that_is_not_there_is_named_and_one_that_is_has_its_own_memory() -
     assert machine.device_memory(found, "cuda") == machine.device_memory(found, "cuda:0") == 5
     with pytest.raises(UnwellError, match="torch sees 1 GPUs"):
         machine.device_memory(found, "cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("precision", "says"),
+    [
+        (Precision.AUTO, "1 CPU threads, on cpu, in float32 (`precision` is auto)"),
+        (Precision.BF16, "1 CPU threads, on cpu, in bf16 (`precision` is bf16)"),
+    ],
+)
+def test_doctor_says_how_a_training_would_compute(home: Home, precision: Precision, says: str) -> None:
+    write_config(home.layout.config, replace(home.config, precision=precision))
+    assert machine.training_on(machine.torch_facts(home.layout.root, [])) == says
+
+
+def test_doctor_names_a_gpu_that_is_not_there(home: Home) -> None:
+    write_config(home.layout.config, replace(home.config, device="cuda:77"))
+    with pytest.raises(UnwellError, match="torch finds no such device here") as missing:
+        machine.training_on(machine.torch_facts(home.layout.root, []))
+    assert "`device`" in missing.value.remedy

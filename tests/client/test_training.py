@@ -11,6 +11,7 @@ from client.samples import NONCE, NOON, PARTY, RECIPE, RECIPE_BYTES, TINY, Feder
 
 from severable_client.adapters.memory import MemoryRecipeStore
 from severable_client.errors import GateError, TrainingError
+from severable_client.placement import Placement
 from severable_client.ports import JobRequest
 from severable_client.training import Finished, Order, read_recipe, recipe_bytes, train_shard
 from severable_client.training_set import TrainingSet
@@ -26,12 +27,16 @@ from severable_trust.statement import open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, admit
 
+TRANSFORMER = encode(
+    json.loads(json.dumps(TINY)) | {"architecture": {"kind": "dit", "patch": 2, "width": 16, "heads": 2, "layers": 1}}
+)
+
 
 def order_for(federation: Federation, contract: Contract | None = None, recipe: bytes = RECIPE_BYTES) -> Order:
     contract = contract or federation.contract()
     contract_id = str(statement_id(federation.signed(contract)))
     request = JobRequest(task="t", nonce=NONCE, contract=contract_id, recipe=str(Digest.of(recipe)))
-    return Order(request=request, party=PARTY, contract=contract, recipe=read_recipe(recipe), seed=7, threads=1)
+    return Order(request=request, party=PARTY, contract=contract, recipe=read_recipe(recipe), seed=7)
 
 
 @pytest.fixture(scope="module", name="images_NCHW")
@@ -51,8 +56,11 @@ def trained(
     return train_shard(order, set_of(images_NCHW, label_N), federation.owner, lambda _: None, lambda: None)
 
 
-def test_a_trained_shard_passes_the_coordinators_verifier(federation: Federation, images_NCHW: torch.Tensor) -> None:
-    order = order_for(federation)
+@pytest.mark.parametrize("recipe", [RECIPE_BYTES, TRANSFORMER], ids=["u-net", "transformer"])
+def test_a_trained_shard_passes_the_coordinators_verifier(
+    federation: Federation, images_NCHW: torch.Tensor, recipe: bytes
+) -> None:
+    order = order_for(federation, federation.contract(recipes=(Digest.of(recipe),)), recipe)
     finished = trained(order, federation, images_NCHW)
     contract = federation.signed(order.contract)
     keys = [federation.owner.public_key, federation.coordinator.public_key]
@@ -63,7 +71,7 @@ def test_a_trained_shard_passes_the_coordinators_verifier(federation: Federation
         roster=open_statement(federation.roster(federation.owner.public_key), Roster, keys).value,
         contract=open_statement(contract, Contract, keys, threshold=2),
         state=ContractState.ACTIVE,
-        recipe=RECIPE,
+        recipe=Digest.of(recipe),
         config=network.config_bytes(order.recipe),
         tensors={name: TensorSpec(dtype, shape) for name, (dtype, shape) in expected.items()},
         now=NOON,
@@ -177,3 +185,18 @@ def test_a_private_recipe_ends_in_a_claim_that_says_what_was_spent(
     assert privacy is not None
     assert (privacy.delta, privacy.noise_multiplier, privacy.sampling_rate) == (0.01, 2.0, 0.5)
     assert 0.0 < privacy.epsilon < 20.0
+
+
+def test_a_manifest_says_by_what_precision_where_that_is_unusual(
+    federation: Federation, images_NCHW: torch.Tensor
+) -> None:
+    order = replace(order_for(federation), place=Placement(precision="bf16"))
+    finished = trained(order, federation, images_NCHW)
+    manifest: Any = decode(finished.files["manifest.json"], "manifest")
+    assert manifest["execution"] == {"precision": "bf16"}
+
+
+def test_a_gpu_that_is_not_there_is_named(federation: Federation, images_NCHW: torch.Tensor) -> None:
+    order = replace(order_for(federation), place=Placement(device="cuda:77"))
+    with pytest.raises(TrainingError, match="'device' is cuda:77, and torch finds no such device here"):
+        trained(order, federation, images_NCHW)

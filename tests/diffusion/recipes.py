@@ -7,6 +7,7 @@ from typing import Any
 
 from severable_diffusion.recipe import Recipe
 
+DIT: dict[str, Any] = {"kind": "dit", "patch": 2, "width": 16, "heads": 2, "layers": 2}
 FOLDER = Path(__file__).parents[2] / "deploy" / "severable_demo" / "recipes"
 
 
@@ -24,3 +25,9 @@ def tiny(**sections: Any) -> Recipe:
         else:
             values[name] = change
     return Recipe.from_dict(values)
+
+
+def tiny_dit(**sections: Any) -> Recipe:
+    """The tiny recipe with a transformer for a network; fields replaced as in `tiny`."""
+    values = tiny(**{name: change for name, change in sections.items() if name != "architecture"}).to_dict()
+    return Recipe.from_dict(values | {"architecture": DIT | sections.get("architecture", {})})

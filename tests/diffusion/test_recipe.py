@@ -11,7 +11,7 @@ from severable_diffusion.errors import RecipeError
 from severable_diffusion.recipe import Recipe, Training
 
 
-@pytest.mark.parametrize("name", ["digits.json", "tiny.json"])
+@pytest.mark.parametrize("name", ["digits.json", "digits-dit.json", "tiny.json"])
 def test_every_shipped_recipe_is_read_and_written_back_unchanged(name: str) -> None:
     values = json.loads((FOLDER / name).read_text())
     recipe = Recipe.from_dict(values)

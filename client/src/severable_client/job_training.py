@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from severable_client.adapters.config import Release
+from severable_client.adapters.config import Config, Release
 from severable_client.adapters.figures import EventFile, MlflowFigures
 from severable_client.adapters.files import storage, write_whole
 from severable_client.adapters.gate_files import Heading, write_report
@@ -20,9 +20,11 @@ from severable_client.errors import AbandonedError
 from severable_client.inspection import Inspected
 from severable_client.job_reports import JobReports
 from severable_client.jobs import part_of, short_id
+from severable_client.placement import Placement
 from severable_client.ports import Job, JobState
 from severable_client.sitting import Custom, Figures, Sitting
 from severable_client.training import Order, read_recipe, recipe_bytes, train_shard
+from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Proven
@@ -57,29 +59,17 @@ class JobTraining:
             AbandonedError: this process was asked to end, or nobody waits for it; what was done is kept.
             ClientError: the job cannot be done.
         """
-        contract, config = self._reports.permit(), self._home.config
-        recipe = read_recipe(recipe_bytes(self._home.recipes, self._job.request.recipe))
-        order = Order(
-            request=self._job.request,
-            party=config.party,
-            contract=contract,
-            recipe=recipe,
-            seed=self._job.seed,
-            threads=config.threads,
-            device=config.device,
-            accumulate=config.accumulate,
-            part=part_of(self._job.request, contract),
-        )
+        order = self._order()
         self._reports.say(JobState.TRAINING, step=0, steps=0, detail="reading the images")
         erased = self._home.erased.all()
         self._read_at = len(erased)
         self._home.traces.note(self._job.id, len(erased))
-        images = prepare(self._home, recipe, self._on_image, part=order.part, erased=erased)
+        images = prepare(self._home, order.recipe, self._on_image, part=order.part, erased=erased)
         self._kept.images = str(images.data.root)
         signer = self._home.signer()
 
         def on_inspected(inspected: Inspected) -> None:
-            self._write_report(recipe.name, inspected)
+            self._write_report(order.recipe.name, inspected)
 
         with storage(f"{self._folder} cannot be made"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -106,6 +96,19 @@ class JobTraining:
             return
         self._home.traces.forget_images()
         raise AbandonedError(ANEW)
+
+    def _order(self) -> Order:
+        contract, config = self._reports.permit(), self._home.config
+        recipe = read_recipe(recipe_bytes(self._home.recipes, self._job.request.recipe))
+        return Order(
+            request=self._job.request,
+            party=config.party,
+            contract=contract,
+            recipe=recipe,
+            seed=self._job.seed,
+            place=_place(config, recipe),
+            part=part_of(self._job.request, contract),
+        )
 
     def forget(self) -> None:
         """Remove the checkpoint: nothing follows that could need it."""
@@ -159,3 +162,14 @@ class JobTraining:
         manual = config.release is Release.MANUAL
         heading = Heading(job=self._job, party=config.party, recipe=recipe, manual=manual, at=now())
         write_report(self._folder, heading, inspected)
+
+
+def _place(config: Config, recipe: Recipe) -> Placement:
+    if recipe.training.privacy is not None:
+        return Placement(threads=config.threads)  # on the CPU in float32: see `private_training`
+    return Placement(
+        device=config.device,
+        precision=config.precision.value,
+        accumulate=config.accumulate,
+        threads=config.threads,
+    )

@@ -65,7 +65,7 @@ def memory_need(recipe: Recipe, accumulate: int = 1) -> MemoryNeed:
     )
 
 
-def kept_bytes(denoiser: network.Denoiser, recipe: Recipe, batch: int, device: str) -> int:
+def kept_bytes(denoiser: network.AnyDenoiser, recipe: Recipe, batch: int, device: str) -> int:
     """Return how many bytes a forward pass of a batch keeps for the backward pass, weights left out, each once."""
     own = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}  # noqa: SLF001  # a storage's identity; meta tensors have no address
     kept: dict[int, torch.UntypedStorage] = {}

@@ -1,6 +1,6 @@
 """A process that loads torch, as a worker would, and says what it finds as one JSON object.
 
-    python -P -m severable_client.torch_facts --home HOME [--accumulate N] [--recipe sha256:...]...
+    python -P -m severable_client.torch_facts --home HOME [--recipe sha256:...]...
 
 `doctor` starts it, so that torch stays out of its own process and so that a torch which cannot be loaded is a finding.
 """
@@ -15,28 +15,38 @@ from typing import Any
 
 import torch
 
+from severable_client.adapters.config import read_config
 from severable_client.adapters.files import FolderRecipeStore
 from severable_client.errors import ClientError
 from severable_client.home import Layout
 from severable_client.memory_need import memory_need
+from severable_client.placement import Placement
 from severable_client.training import read_recipe, recipe_bytes
 from severable_diffusion.errors import DiffusionError
 
 
-def facts(home: Path, recipes: Sequence[str], accumulate: int) -> dict[str, Any]:
-    """Return what torch is and sees, and what training each recipe would take."""
+def facts(home: Path, recipes: Sequence[str], place: Placement) -> dict[str, Any]:
+    """Return what torch is and sees, how a training would compute, and what each recipe takes."""
     cuda = torch.cuda.is_available()
     return {
         "torch": torch.__version__,
         "cuda_build": torch.version.cuda,
         "devices": [_device(number) for number in range(torch.cuda.device_count())] if cuda else [],
-        "recipes": {digest: _need(home, digest, accumulate) for digest in recipes},
+        "training": _training(place),
+        "recipes": {digest: _need(home, digest, place.accumulate) for digest in recipes},
     }
 
 
 def _device(number: int) -> dict[str, Any]:
     free, total = torch.cuda.mem_get_info(number)
     return {"name": torch.cuda.get_device_name(number), "free": free, "total": total}
+
+
+def _training(place: Placement) -> dict[str, str]:
+    try:
+        return {"line": place.describe()}
+    except ClientError as error:
+        return {"problem": str(error)}
 
 
 def _need(home: Path, digest: str, accumulate: int) -> dict[str, Any]:
@@ -55,9 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--home", type=Path, required=True, help="the owner's home folder")
     parser.add_argument("--recipe", action="append", default=[], help="estimate the memory of this one, sha256:...")
-    parser.add_argument("--accumulate", type=int, default=1, help="parts of a batch")
     args = parser.parse_args(arguments)
-    sys.stdout.write(json.dumps(facts(args.home, args.recipe, args.accumulate)) + "\n")
+    config = read_config(Layout(args.home).config)
+    place = Placement(
+        device=config.device,
+        precision=config.precision.value,
+        accumulate=config.accumulate,
+        threads=config.threads,
+    )
+    sys.stdout.write(json.dumps(facts(args.home, args.recipe, place)) + "\n")
     return 0
 
 

@@ -5,7 +5,8 @@ Shapes: N images, C channels, H height, W width.
 """
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -14,11 +15,11 @@ import torch
 from severable_client.errors import TrainingError
 from severable_client.gate import Measured, check_images, examine, pass_gate, require_all
 from severable_client.inspection import Evidence, Inspected, probe
+from severable_client.placement import USUAL, Placement
 from severable_client.ports import JobRequest, RecipeStore
 from severable_client.training_set import TrainingSet
 from severable_diffusion import network
 from severable_diffusion.errors import DiffusionError
-from severable_diffusion.execution import ExecutionPlan
 from severable_diffusion.images import ImageRows
 from severable_diffusion.private_training import trainer_for
 from severable_diffusion.recipe import Recipe
@@ -34,6 +35,7 @@ from severable_trust.statement import sign_statement
 
 MANIFEST_FORMAT = "severable-shard-manifest/v1"
 FLOAT_BYTES = 4
+OnProgress = Callable[[TrainingProgress], None]
 SOFTWARE = ("severable-client", "severable-diffusion", "torch", "diffusers", "safetensors")
 
 
@@ -47,9 +49,7 @@ class Order:
         contract: the contract that permits it.
         recipe: the recipe.
         seed: of every random draw, 0 to 2**62 - 1.
-        threads: CPU threads.
-        device: where the training computes.
-        accumulate: parts that a batch goes through the network in.
+        place: where and how the training computes.
         part: the sub-shard that the images are of, or None.
     """
 
@@ -58,9 +58,7 @@ class Order:
     contract: Contract
     recipe: Recipe
     seed: int
-    threads: int
-    device: str = "cpu"
-    accumulate: int = 1
+    place: Placement = USUAL
     part: SubShard | None = None
 
 
@@ -100,11 +98,11 @@ def train_shard(
     order: Order,
     images: TrainingSet,
     signer: Signer,
-    on_progress: Callable[[TrainingProgress], None],
+    on_progress: OnProgress,
     on_gate: Callable[[], None],
     *,
     on_inspected: Callable[[Inspected], None] = lambda _: None,
-    train: Callable[[Trainer, Callable[[TrainingProgress], None]], TrainedShard] = Trainer.run,
+    train: Callable[[Trainer, OnProgress], TrainedShard] = Trainer.run,
 ) -> Finished:
     """Return a trained, measured and claimed shard.
 
@@ -121,28 +119,49 @@ def train_shard(
         GateError: the shard must not leave.
         TrainingError: the recipe's network cannot be built or read back.
     """
-    limits = order.contract.limits
-    enough = check_images(len(images.images_NCHW), limits)
-    if not enough.holds:  # asked before the work as well
-        on_inspected(Inspected(checks=(enough,)))
-        require_all((enough,))
-    torch.set_num_threads(order.threads)
-    try:
+    _require_enough(order, images, on_inspected)
+    with _training_errors(order):
         trained = train(_trainer(order, images), on_progress)
         on_gate()
-        files = {
-            WEIGHTS: network.dump(trained.state_dict),
-            CONFIG: network.config_bytes(order.recipe),
-            MANIFEST: _manifest(order, images=len(images.images_NCHW), steps=trained.steps),
-        }
+        files = _files(order, trained, images=len(images.images_NCHW))
         facts, evidence = _measure(order, trained, files, images.images_NCHW)
-    except DiffusionError as error:
-        raise TrainingError(str(error)) from error
-    except torch.OutOfMemoryError as error:  # where smaller parts of a batch would not help
-        raise TrainingError(f"the memory of {order.device} cannot hold the network and its optimizer") from error
+    limits = order.contract.limits
     on_inspected(Inspected(checks=examine(facts, limits), facts=facts, evidence=evidence))
     gate = pass_gate(facts, limits)
     return Finished(files, sign_statement(_claim(order, trained, facts, gate, images.data), signer))
+
+
+def _require_enough(order: Order, images: TrainingSet, on_inspected: Callable[[Inspected], None]) -> None:
+    """Ask the gate's first question before the work as well."""
+    enough = check_images(len(images.images_NCHW), order.contract.limits)
+    if not enough.holds:
+        on_inspected(Inspected(checks=(enough,)))
+        require_all((enough,))
+
+
+@contextmanager
+def _training_errors(order: Order) -> Iterator[None]:
+    try:
+        yield
+    except DiffusionError as error:
+        raise TrainingError(str(error)) from error
+    except torch.OutOfMemoryError as error:  # where smaller parts of a batch would not help
+        line = f"the memory of {order.place.device} cannot hold the network and its optimizer"
+        raise TrainingError(line) from error
+
+
+def _trainer(order: Order, images: TrainingSet) -> Trainer:
+    torch.set_num_threads(order.place.threads)
+    plan = order.place.plan()
+    return trainer_for(order.recipe, images.images_NCHW, order.seed, images.label_N, plan=plan)
+
+
+def _files(order: Order, trained: TrainedShard, *, images: int) -> dict[str, bytes]:
+    return {
+        WEIGHTS: network.dump(trained.state_dict),
+        CONFIG: network.config_bytes(order.recipe),
+        MANIFEST: _manifest(order, images=images, steps=trained.steps),
+    }
 
 
 def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateReport, data: DataDigest) -> ShardClaim:
@@ -176,18 +195,6 @@ def _privacy(trained: TrainedShard) -> PrivacyReport | None:
     )
 
 
-def _trainer(order: Order, images: TrainingSet) -> Trainer:
-    if order.device != "cpu" and not _has(order.device):
-        raise TrainingError(f"config.yaml: field 'device' is {order.device}, and torch finds no such device here")
-    plan = ExecutionPlan(device=order.device, accumulate=order.accumulate, threads=order.threads)
-    return trainer_for(order.recipe, images.images_NCHW, order.seed, images.label_N, plan=plan)
-
-
-def _has(device: str) -> bool:
-    index = torch.device(device).index or 0
-    return torch.cuda.is_available() and index < torch.cuda.device_count()
-
-
 def _measure(
     order: Order, trained: TrainedShard, files: dict[str, bytes], images_NCHW: ImageRows
 ) -> tuple[Measured, Evidence | None]:
@@ -207,6 +214,7 @@ def _measure(
 
 
 def _manifest(order: Order, *, images: int, steps: int) -> bytes:
+    unusual = order.place.unusual()
     return encode(
         {
             "format": MANIFEST_FORMAT,
@@ -217,6 +225,7 @@ def _manifest(order: Order, *, images: int, steps: int) -> bytes:
             "images": images,
             "steps": steps,
             "software": dict(_software()),
+            **({"execution": unusual} if unusual else {}),
         }
     )
 

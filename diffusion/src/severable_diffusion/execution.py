@@ -32,8 +32,8 @@ class ExecutionPlan:
 
     Attributes:
         device: where torch computes: "cpu", "cuda", "cuda:1".
-        autocast: the narrower type for convolutions and matrix products, torch.bfloat16; None computes all in float32.
-            Weights, optimizer state, moving average and loss are float32 in either case.
+        autocast: the narrower type for convolutions and matrix products, torch.bfloat16 or torch.float16; None computes
+            all in float32. Weights, optimizer state, moving average and loss are float32 in any case.
         channels_last: keep images and convolution weights in NHWC order.
         compile: hand the network to torch.compile; needs a C++ compiler, and about a minute before the first step.
         threads: torch's threads, 1 or more.
@@ -72,6 +72,10 @@ class ExecutionPlan:
         if self.autocast is None:
             return contextlib.nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype=self.autocast)
+
+    def scaler(self) -> torch.amp.GradScaler | None:
+        """Return what scales the loss so that small gradients survive float16; None where they need no help."""
+        return torch.amp.GradScaler(torch.device(self.device).type) if self.autocast is torch.float16 else None
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

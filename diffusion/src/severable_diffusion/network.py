@@ -15,7 +15,10 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 
+from severable_diffusion import transformer
+from severable_diffusion.architecture import Architecture, TransformerArchitecture
 from severable_diffusion.errors import RecipeError, ShardError
+from severable_diffusion.transformer import TransformerDenoiser
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,8 +49,17 @@ class Denoiser(UNet2DModel):  # type: ignore[misc]  # diffusers ships no types
         return first
 
 
+AnyDenoiser: TypeAlias = Denoiser | TransformerDenoiser
+
+
 def _config(recipe: Recipe) -> dict[str, Any]:
     parts = recipe.architecture
+    if isinstance(parts, TransformerArchitecture):
+        return transformer.config(parts, recipe.image, recipe.labels)
+    return _unet_config(recipe, parts)
+
+
+def _unet_config(recipe: Recipe, parts: Architecture) -> dict[str, Any]:
     labelled = {"num_class_embeds": recipe.labels + 1} if recipe.labels else {}  # one more for "no label"
     return {
         **labelled,
@@ -73,32 +85,39 @@ def config_bytes(recipe: Recipe) -> bytes:
     return (json.dumps(_config(recipe), sort_keys=True, indent=2) + "\n").encode()
 
 
-def build(recipe: Recipe) -> Denoiser:
+def build(recipe: Recipe) -> AnyDenoiser:
     """Return a fresh network on the default device, initialised from torch's global random state.
 
     Raises:
         RecipeError: if diffusers cannot build the architecture, or it has more than `MAX_WEIGHTS` numbers.
     """
     _shapes(recipe)  # sized before anything is allocated: the recipe may be somebody else's
-    return _build(recipe)
-
-
-def _build(recipe: Recipe) -> Denoiser:
-    try:
-        denoiser: Denoiser = Denoiser.from_config(_config(recipe))
-    except (ValueError, NotImplementedError, ZeroDivisionError) as error:
-        raise RecipeError("architecture", f"diffusers cannot build it: {error}") from error
+    denoiser = _build(recipe)
+    if isinstance(denoiser, TransformerDenoiser):
+        denoiser.begin_as_identity()
     return denoiser
 
 
-def build_seeded(recipe: Recipe, seed: int) -> Denoiser:
+def _build(recipe: Recipe) -> AnyDenoiser:
+    transformed = isinstance(recipe.architecture, TransformerArchitecture)
+    kind: type[AnyDenoiser] = TransformerDenoiser if transformed else Denoiser
+    try:
+        denoiser: AnyDenoiser = kind.from_config(_config(recipe))
+    except (ValueError, NotImplementedError, ZeroDivisionError) as error:
+        raise RecipeError("architecture", f"diffusers cannot build it: {error}") from error
+    if isinstance(denoiser, TransformerDenoiser):
+        denoiser.hide_no_label()
+    return denoiser
+
+
+def build_seeded(recipe: Recipe, seed: int) -> AnyDenoiser:
     """Return a fresh network whose initial weights depend on `seed` alone; torch's global state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # torch's initialisers take no generator
         return build(recipe)
 
 
-def _build_on_meta(recipe: Recipe) -> Denoiser:
+def _build_on_meta(recipe: Recipe) -> AnyDenoiser:
     with torch.device("meta"):
         return _build(recipe)
 
@@ -117,7 +136,7 @@ def predict(
     """Return what a network says of noisy states: the one place where a network is called for its prediction.
 
     Args:
-        network: a UNet2DModel, or anything that is called like one.
+        network: a recipe's, or anything that is called like a UNet2DModel.
         x_t_NCHW: the states.
         time: the recipe's time, one for all or one for each; between two whole times is possible.
         condition: label_N for a network with conditions, else None. Another kind of condition would be passed here.
@@ -136,7 +155,7 @@ def expected_tensors(recipe: Recipe) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {name: (SAFETENSORS_DTYPE, shape) for name, shape in _shapes(recipe)}
 
 
-def load(recipe: Recipe, data: bytes) -> Denoiser:
+def load(recipe: Recipe, data: bytes) -> AnyDenoiser:
     """Return the recipe's network with the weights in `data`, in eval mode, without gradients.
 
     Args:
@@ -153,6 +172,8 @@ def load(recipe: Recipe, data: bytes) -> Denoiser:
     _check(expected_tensors(recipe), tensors)
     network = _build_on_meta(recipe)
     network.load_state_dict(tensors, strict=True, assign=True)
+    if isinstance(network, TransformerDenoiser):
+        network.write_positions()
     network.requires_grad_(requires_grad=False).eval()
     return network
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from severable_diffusion import strict
+from severable_diffusion.architecture import AnyArchitecture  # noqa: TC001  # read at run time, by strict.parse
 from severable_diffusion.composite_recipe import (  # noqa: TC001  # read at run time, by strict.parse
     BankRecipe,
     RouterRecipe,
@@ -21,9 +22,6 @@ from severable_diffusion.composite_recipe import (  # noqa: TC001  # read at run
 )
 from severable_diffusion.errors import RecipeError
 from severable_diffusion.privacy import Privacy  # noqa: TC001  # read at run time, by strict.parse
-
-DOWN_BLOCKS = ("DownBlock2D", "AttnDownBlock2D")
-UP_BLOCKS = ("UpBlock2D", "AttnUpBlock2D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +58,6 @@ class Process:
     def __post_init__(self) -> None:
         """Check the bounds."""
         strict.check(self, "process")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Architecture:
-    """The fields of diffusers' UNet2DModel that a recipe may set; `severable_diffusion.network` fixes all others.
-
-    Attributes:
-        block_out_channels: width of each level.
-        layers_per_block: residual blocks per level.
-        down_block_types: one per level, from `DOWN_BLOCKS`.
-        up_block_types: one per level, from `UP_BLOCKS`.
-        norm_num_groups: groups of every group norm; must divide every width.
-        attention_head_dim: width of one attention head.
-        mid_block: whether there is a middle block.
-        mid_attention: whether the middle block has an attention layer.
-    """
-
-    block_out_channels: tuple[int, ...] = strict.whole(4, 1024)
-    layers_per_block: int = strict.whole(1, 4)
-    down_block_types: tuple[str, ...] = strict.word(DOWN_BLOCKS)
-    up_block_types: tuple[str, ...] = strict.word(UP_BLOCKS)
-    norm_num_groups: int = strict.whole(1, 64)
-    attention_head_dim: int = strict.whole(1, 256, 8)
-    mid_block: bool = True
-    mid_attention: bool = True
-
-    def __post_init__(self) -> None:
-        """Check the bounds and that the parts fit each other."""
-        where = "architecture"
-        strict.check(self, where)
-        levels = len(self.block_out_channels)
-        if not 1 <= levels <= 6:
-            raise RecipeError(f"{where}.block_out_channels", f"has {levels} levels; must have between 1 and 6")
-        for name in ("down_block_types", "up_block_types"):
-            if len(getattr(self, name)) != levels:
-                raise RecipeError(f"{where}.{name}", f"must have one entry for each of the {levels} block_out_channels")
-        for width in self.block_out_channels:
-            if width % self.norm_num_groups:
-                raise RecipeError(f"{where}.norm_num_groups", f"is {self.norm_num_groups}; must divide {width}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +143,7 @@ class Recipe:
     image: ImageSpace = field()
     process: Process = field()
     parametrization: str = strict.word(("eps", "v", "x0", "flow"))
-    architecture: Architecture = field()
+    architecture: AnyArchitecture = field()
     training: Training = field()
     bank: BankRecipe = field()
     router: RouterRecipe = field()
@@ -198,11 +157,7 @@ class Recipe:
             raise RecipeError("name", "must be 1 to 80 printable characters")
         if self.image.size % self.router.patch:
             raise RecipeError("router.patch", f"is {self.router.patch}; must divide image.size ({self.image.size})")
-        halvings = 2 ** (len(self.architecture.block_out_channels) - 1)
-        if self.image.size % halvings:
-            raise RecipeError(
-                "image.size", f"is {self.image.size}; must be a multiple of {halvings}, one halving a level"
-            )
+        self.architecture.require_fit(self.image.size)
         wanted = "euler" if self.process.schedule == "flow" else "ddim"
         if self.sampler.scheduler != wanted:
             raise RecipeError("sampler.scheduler", f"must be {wanted} for the {self.process.schedule} schedule")

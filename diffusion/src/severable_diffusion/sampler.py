@@ -122,7 +122,7 @@ def draw(
     """Return `count` images drawn from one network, float32 in [-1, 1], shape (N, C, H, W).
 
     Args:
-        network: a UNet2DModel in eval mode on the CPU.
+        network: a recipe's in eval mode on the CPU, or anything that is called like a UNet2DModel.
         recipe: what it was trained by.
         count: number of images N.
         steps: sampler steps.

@@ -33,9 +33,9 @@ def real(low: float, high: float, default: float | None = None, *, later: bool =
     return _field({"low": low, "high": high, "later": later}, default)
 
 
-def word(choices: tuple[str, ...], default: str | None = None) -> Any:
-    """Return a dataclass field for a string, or a tuple of strings, each out of `choices`."""
-    return _field({"choices": choices}, default)
+def word(choices: tuple[str, ...], default: str | None = None, *, later: bool = False) -> Any:
+    """Return a dataclass field for a string, or a tuple of strings, each out of `choices`; `later` as in `whole`."""
+    return _field({"choices": choices, "later": later}, default)
 
 
 def _field(bounds: Mapping[str, object], default: object) -> Any:
@@ -48,7 +48,8 @@ def parse(cls: type[T], value: object, where: str = "") -> T:
     """Read `value`, an object of plain JSON values, as an instance of the dataclass `cls`.
 
     Args:
-        cls: a dataclass; nested dataclasses and tuples are read too.
+        cls: a dataclass; nested dataclasses and tuples are read too, and where there are several dataclasses to choose
+            from, the one whose `kind` the object names.
         value: what `json.loads` gave.
         where: dotted name of the place, for messages.
 
@@ -79,8 +80,10 @@ def _read(kind: Any, value: object, where: str) -> object:
             raise RecipeError(where, f"must be a list, is {type(value).__name__}")
         return tuple(_read(typing.get_args(kind)[0], item, where) for item in value)
     if isinstance(kind, types.UnionType):
-        inner = next(option for option in typing.get_args(kind) if option is not types.NoneType)
-        return None if value is None else _read(inner, value, where)
+        options = [option for option in typing.get_args(kind) if option is not types.NoneType]
+        if value is None and len(options) < len(typing.get_args(kind)):
+            return None
+        return _read(options[0] if len(options) == 1 else _named(options, value, where), value, where)
     if type(value) is int and abs(value) >= _INEXACT:
         raise RecipeError(where, "is a whole number of 2^53 or more")
     if kind is float and type(value) is int:
@@ -88,6 +91,18 @@ def _read(kind: Any, value: object, where: str) -> object:
     if type(value) is not kind:
         raise RecipeError(where, f"must be a {kind.__name__}, is {type(value).__name__}")
     return value
+
+
+def _named(options: list[Any], value: object, where: str) -> Any:
+    """Return the dataclass whose `kind` an object names, the first where it names none."""
+    if not isinstance(value, Mapping) or "kind" not in value:
+        return options[0]
+    fields = ((option, field) for option in options for field in dataclasses.fields(option) if field.name == "kind")
+    kinds = {word: option for option, field in fields for word in field.metadata["choices"]}
+    named = value["kind"]
+    if not isinstance(named, str) or named not in kinds:
+        raise RecipeError(_join(where, "kind"), f"is {named!r}; choose one of {', '.join(kinds)}")
+    return kinds[named]
 
 
 def check(instance: object, where: str = "") -> None:

@@ -24,6 +24,7 @@ from severable_diffusion.errors import RecipeError
 from severable_diffusion.execution import DEFAULT, ExecutionPlan
 from severable_diffusion.memory import Parts
 from severable_diffusion.noising import NoisedBatch, checked_labels, noised
+from severable_diffusion.precision import descend
 from severable_diffusion.schedule import NoiseSchedule
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Trainer:
         model: the network being trained.
         ema: the moving average of its weights, by name.
         optimizer: AdamW over the model's parameters.
+        scaler: of the loss, where the plan needs one.
         generator: where batches, times and noise come from.
         step: steps done.
         steps: steps in all, unless the held-out images end the training before.
@@ -110,10 +112,8 @@ class Trainer:
     ) -> None:
         if (recipe.training.privacy is not None) is not self.PRIVATE:
             raise RecipeError("training.privacy", "decides the trainer; use `private_training.trainer_for`")
-        self.recipe = recipe
-        self.seed = seed
+        self.recipe, self.images_NCHW, self.seed = recipe, images_NCHW, seed
         self.plan = plan
-        self.images_NCHW = images_NCHW
         self.label_N = checked_labels(recipe, len(images_NCHW), label_N)
         self.schedule = NoiseSchedule.of(recipe.process)
         self.model = network.build_seeded(recipe, seed).train()
@@ -126,6 +126,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay, fused=True
         )
+        self.scaler = plan.scaler()
         self.generator = generator(seed)
         self.step = 0
         self.steps = planned_steps(budget, len(images_NCHW))
@@ -150,12 +151,9 @@ class Trainer:
         """
         budget, backed_off = self.recipe.training, self.parts.backed_off
         rate = budget.learning_rate * rate_factor(self.step, self.steps, budget.warmup_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
         batch = self._batch()
         loss = self.parts.within_memory(lambda: self._backward(batch))
-        torch.nn.utils.clip_grad_norm_(self._parameters, budget.gradient_clip)
-        self.optimizer.step()
+        descend(self.optimizer, self.scaler, self._parameters, rate=rate, clip=budget.gradient_clip)
         self.step += 1
         self._average()
         self.losses.append(loss.item())
@@ -179,13 +177,13 @@ class Trainer:
     def _backward(self, batch: NoisedBatch) -> torch.Tensor:
         """Leave the batch's gradient at the parameters and return its loss; done again, it gives the same."""
         self.optimizer.zero_grad(set_to_none=True)
-        parts = batch.parts(self.parts.accumulate)
         losses = []
-        for part in parts:
+        for part in batch.parts(self.parts.accumulate):
             loss = part.loss(self._forward, self.plan)
-            if len(parts) > 1:
+            if len(part.t_B) < len(batch.t_B):
                 loss = loss * (len(part.t_B) / len(batch.t_B))
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method unannotated
+            scaled = loss if self.scaler is None else self.scaler.scale(loss)
+            scaled.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method unannotated
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 

@@ -39,6 +39,9 @@ def facts_of(trainer: Trainer) -> dict[str, Any]:
         "accumulate": trainer.parts.accumulate,
         "backed_off": trainer.parts.backed_off,
     }
+    if trainer.scaler is not None:
+        scaling = trainer.scaler.state_dict()
+        facts |= {"scale": scaling["scale"], "scale_steady": scaling["_growth_tracker"]}
     held = trainer.held_out
     if held is not None:
         best_loss = held.best_loss if math.isfinite(held.best_loss) else None
@@ -69,16 +72,21 @@ def put_back(trainer: Trainer, tensors: Mapping[str, torch.Tensor], facts: Mappi
     trainer.losses = tensors["losses"].tolist()
     trainer.step, trainer.parts.accumulate = facts["step"], facts["accumulate"]
     trainer.parts.backed_off = facts["backed_off"]
+    if trainer.scaler is not None and "scale" in facts:  # kept by a sitting of another precision, there is none
+        kept = {"scale": facts["scale"], "_growth_tracker": facts["scale_steady"]}
+        trainer.scaler.load_state_dict(trainer.scaler.state_dict() | kept)
     held = trainer.held_out
     if held is not None:
-        kept = {name: f"best.{name}" for name in trainer.ema if f"best.{name}" in tensors}
-        held.best = {name: torch.empty_like(trainer.ema[name]).copy_(tensors[key]) for name, key in kept.items()}
+        best = {name: f"best.{name}" for name in trainer.ema if f"best.{name}" in tensors}
+        held.best = {name: torch.empty_like(trainer.ema[name]).copy_(tensors[key]) for name, key in best.items()}
         held.best_loss = math.inf if facts["best_loss"] is None else facts["best_loss"]
         held.best_step, held.waited = facts["best_step"], facts["waited"]
 
 
 def _check_facts(trainer: Trainer, facts: Mapping[str, Any]) -> None:
     wanted: dict[str, tuple[type, ...]] = {"step": (int,), "accumulate": (int,), "backed_off": (bool,)}
+    if trainer.scaler is not None and "scale" in facts:
+        wanted |= {"scale": (float,), "scale_steady": (int,)}
     if trainer.held_out is not None:
         wanted |= {"best_loss": (float, type(None)), "best_step": (int,), "waited": (int,)}
     for name, kinds in wanted.items():

@@ -70,11 +70,12 @@ def _with_torch(home: Home) -> Iterator[Finding]:
     """Yield what only a process with torch can tell; it is asked once for everything."""
     recipes = _recipes(home)
     try:
-        found = machine.torch_facts(home.layout.root, recipes, home.config.accumulate)
+        found = machine.torch_facts(home.layout.root, recipes)
     except UnwellError as error:
         yield Finding("torch", 21, well=False, line=str(error), remedy=error.remedy)
         return
     yield _finding("torch", 21, lambda _: machine.torch_against_driver(found, machine.driver()), "", home)
+    yield _finding("training", 24, lambda _: machine.training_on(found), "", home)
     for digest in recipes:
         name = digest.removeprefix("sha256:")[:12]
         yield _finding(f"images for recipe {name}", 22, partial(_fit, digest), "correct the images", home)

@@ -25,6 +25,15 @@ class Release(StrEnum):
     MANUAL = "manual"
 
 
+class Precision(StrEnum):
+    """The type that a training multiplies in; AUTO is bf16 where the device has it natively, else float32."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """What an owner's home is set to.
@@ -42,6 +51,7 @@ class Config:
         grace_s: seconds that a worker gets to come to a good place when the daemon is asked to end, 0 to 3600.
         statement_key: URI of a statement key that a token or key service holds; "" for the file keys/statement.pem.
         device: where a training computes: cpu, cuda or cuda:N; on a GPU one seed does not promise the same bytes.
+        precision: the type that a training multiplies in: auto, float32, bf16 or fp16.
         accumulate: parts that a training's batch goes through the network in, 1 to 4096; more parts take less memory.
         checkpoint_minutes: between two checkpoints of a training, 0.01 to 1440.
         grid_minutes: between two pictures of a training's samples, 0 to 1440; 0 draws none.
@@ -61,6 +71,7 @@ class Config:
     grace_s: int = 30
     statement_key: str = ""
     device: str = "cpu"
+    precision: Precision = Precision.AUTO
     accumulate: int = 1
     checkpoint_minutes: float = 10.0
     grid_minutes: float = 30.0
@@ -98,6 +109,7 @@ def _checked(given: Fields) -> Config:
         grace_s=given.whole("grace_s", 30, 0, MAX_GRACE_S),
         statement_key=given.text("statement_key", ""),
         device=given.pattern("device", "cpu", _DEVICE, "cpu, cuda or cuda:N"),
+        precision=given.word("precision", Precision.AUTO),
         accumulate=given.whole("accumulate", 1, 1, MAX_PARTS),
         checkpoint_minutes=given.minutes("checkpoint_minutes", 10.0, 0.01),
         grid_minutes=given.minutes("grid_minutes", 30.0, 0.0),
@@ -112,5 +124,6 @@ def write_config(path: Path, config: Config) -> None:
         "# Severable: a data owner's home. Change `data` and what follows it here;\n"
         "# what stands before it came from the coordinator.\n"
     )
-    plain = asdict(config) | {"approve": config.approve.value, "release": config.release.value}
+    words = {"approve": config.approve.value, "release": config.release.value, "precision": config.precision.value}
+    plain = asdict(config) | words
     path.write_text(head + yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -19,22 +19,13 @@ _GROUP_LIMIT, _GROUP_USED = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgr
 _INSTALL = "install severable-client again"
 
 
-def torch_facts(home: Path, recipes: Sequence[str], accumulate: int) -> dict[str, Any]:
+def torch_facts(home: Path, recipes: Sequence[str]) -> dict[str, Any]:
     """Return what the process of `severable_client.torch_facts` says.
 
     Raises:
         UnwellError: it cannot be run: torch is missing, or does not fit this machine.
     """
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "severable_client.torch_facts",
-        "--home",
-        str(home),
-        "--accumulate",
-        str(accumulate),
-    ]
+    command = [sys.executable, "-P", "-m", "severable_client.torch_facts", "--home", str(home)]
     for digest in recipes:
         command += ["--recipe", digest]
     try:
@@ -78,6 +69,18 @@ def torch_against_driver(found: dict[str, Any], version: str) -> str:
         f"{torch} sees no GPU, though NVIDIA driver {version} is here",
         f"update the driver to one for CUDA {found['cuda_build']}, or install a torch for the driver's CUDA",
     )
+
+
+def training_on(found: dict[str, Any]) -> str:
+    """Return one line about how a training would compute, out of that process's words.
+
+    Raises:
+        UnwellError: not as config.yaml says.
+    """
+    if "problem" in found["training"]:
+        raise UnwellError(found["training"]["problem"], "correct `device` in config.yaml")
+    line: str = found["training"]["line"]
+    return line
 
 
 def memory_for(need: dict[str, Any], available: int) -> str:

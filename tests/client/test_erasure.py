@@ -183,8 +183,8 @@ def test_the_desk_takes_a_job_for_each_sub_shard_of_the_contract(home: Home, fed
         assert desk(request(contract, index)).state is JobState.QUEUED
         assert desk(request(contract, index)).state is JobState.QUEUED
     assert sorted(str(job.request.sub_shard) for job in home.jobs.all()) == ["0", "1", "2"]
-    for index in (None, COUNT):
-        assert desk(request(contract, index)).state is JobState.REFUSED
+    for other in (None, COUNT):
+        assert desk(request(contract, other)).state is JobState.REFUSED
 
 
 def test_a_home_of_an_earlier_version_gets_the_column_that_it_lacks(home: Home, federation: Federation) -> None:

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -32,7 +33,12 @@ from severable_client.ports import JobReport, JobRequest, JobState
 
 SECRET = b"sixteen bytes or more"
 NODE, RUN = 5, 7
-FIELDS = {"task": "t-1", "nonce": "3" * 64, "contract": "sha256:" + "1" * 64, "recipe": "sha256:" + "2" * 64}
+FIELDS: dict[str, Any] = {
+    "task": "t-1",
+    "nonce": "3" * 64,
+    "contract": "sha256:" + "1" * 64,
+    "recipe": "sha256:" + "2" * 64,
+}
 PROJECT = """
 [project]
 name = "a"

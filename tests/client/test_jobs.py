@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 from client.samples import NONCE, NOON, RECIPE, RECIPE_BYTES, Federation, tiny_recipe
@@ -46,7 +47,7 @@ def desk_with(
     )
 
 
-def request_for(envelope: Envelope, **changes: str) -> JobRequest:
+def request_for(envelope: Envelope, **changes: Any) -> JobRequest:
     asked = JobRequest(task="task-1", nonce=NONCE, contract=str(statement_id(envelope)), recipe=str(RECIPE))
     return replace(asked, **changes)
 

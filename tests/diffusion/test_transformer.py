@@ -36,7 +36,8 @@ def scrambled(recipe: Recipe) -> TransformerDenoiser:
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=noise) * 0.2)
-    return made.eval()
+    made.eval()
+    return made
 
 
 @pytest.mark.parametrize("recipe", [PLAIN, LABELLED], ids=["plain", "labelled"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from quality import builds, composites
+from quality.credit import LATE
 from quality.splits import EVERYTHING
 from severable_diffusion.composition import DrawAt, TopK
 
@@ -20,8 +21,6 @@ LONE_SAMPLES = 600
 MORE_STEPS = 3
 """How many times the recipe's sampler steps, to see whether drawing anew at every step gets better with more."""
 DROPPED = 3
-LATE = (3.0, 8.0)
-"""Noise levels sigma / alpha at which one shard is drawn."""
 COST_IMAGES, COST_TURNS = 512, 5
 
 

@@ -91,6 +91,7 @@ def of_split(measured: Measured, split: str) -> dict[str, Any]:
         "cost_ratio": summary(measured.of(f"cost-{split}", "ratio")),
         "router_share_of_training": shares,
         "attribution_accuracy": _attribution(measured, split),
+        "attribution_remedies": measured.facts.get((f"credit-{split}", measured.seeds[0])),
         "calibration_error": _calibration(measured, split),
         "drop_one_change": _drop(measured, split),
         "synthetic_against_real_router_nats": _gap(measured, split),

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 import torch
 from quality import bars
+from quality.composites import Samples
+from quality.credit import credited
 from quality.departures import area_under_curve
 from quality.summaries import Measured, crossing, of_split
 
@@ -41,3 +43,25 @@ def test_removals_meet_their_bar_only_where_the_mean_and_its_standard_error_are_
 
 def test_one_removal_alone_says_nothing_about_its_error_and_meets_no_bar() -> None:
     assert _seen_after_removals(0.001).met is None
+
+
+def test_a_sample_is_credited_to_the_shard_that_it_was_bound_to_and_else_to_the_last_steps_heaviest() -> None:
+    last_NK = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    samples = Samples(
+        x_NCHW=torch.zeros(3, 1, 1, 1),
+        trajectory_SNK=torch.stack([last_NK.flip(1), last_NK]),
+        realised_N=torch.tensor([1, -1, -1]),
+        log_snr=(-1.0, 1.0),
+        evaluations=1.0,
+        seconds=0.0,
+    )
+    assert credited(samples).tolist() == [1, 1, 0]
+
+
+def test_cost_is_the_composites_time_in_its_best_batch_over_the_monoliths_in_its_own() -> None:
+    costs = {
+        "256": {"ratio": 1.5, "composite_ms": 30.0, "monolith_ms": 20.0},
+        "1024": {"ratio": 0.75, "composite_ms": 21.0, "monolith_ms": 28.0},
+    }
+    found = [bar for bar in bars.all_of({"fashion-mnist": {"costs": {"plain": costs}}}) if "plain" in bar.what]
+    assert [bar.seen for bar in found] == [pytest.approx(21 / 20)]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 LONE_SAMPLES = 600
 MORE_STEPS = 3
 """How many times the recipe's sampler steps, to see whether drawing anew at every step gets better with more."""
-DROPPED = 3
 COST_IMAGES, COST_TURNS = 512, 5
 
 
@@ -195,7 +194,7 @@ def _lone(bench: Bench, federation: Federation, name: str, count: int) -> torch.
 
 
 def drop_one(bench: Bench, split: str) -> dict[str, Any]:
-    """Measure what dropping one shard changes for the data of the others, for the first `DROPPED` shards in turn.
+    """Measure what dropping one shard changes for the data of the others, for every shard in turn.
 
     Before: samples of the whole composite, without those that the dropped shard made. After: samples of the composite
     rebuilt without it, from the same seed. Both against the retained images, as many samples of each. The samples that
@@ -205,7 +204,7 @@ def drop_one(bench: Bench, split: str) -> dict[str, Any]:
     before = bench.draw(federation, None, "draw_once", "prior", count=2 * bench.size.samples)
     labels_N = bench.features.labels(before.x_NCHW)
     found = {}
-    for place, part in enumerate(bench.parts(split)[:DROPPED]):
+    for place, part in enumerate(bench.parts(split)):
         fewer = federation.without(part.name)
         after = bench.draw(fewer, None, "draw_once", "prior", count=2 * bench.size.samples)
         rows_N = torch.cat([other.rows_N for other in bench.parts(split) if other.name != part.name])

@@ -144,6 +144,22 @@ def _at_worst(drop: dict[str, Any] | None) -> float | None:
     return float(abs(drop["mean"]) + drop["standard_error"])
 
 
+def _against_full(figures: dict[str, Any]) -> list[Bar]:
+    """Return what the default dispatch changes against the full mixture, which runs every shard at every step."""
+    ratios = _at(figures, "fashion-mnist", "class-10", "fd_ratio") or {}
+    full, own = ratios.get("joint_full"), ratios.get("prior")
+    start = _at(figures, "fashion-mnist", "partial_noise_start") or {}
+    mean, error = _at(start, "change_mean_of_blocks", "mean"), _at(start, "change_standard_error", "mean")
+    note = "" if mean is None or error is None else f"{mean:+.3f} with a standard error of {error:.3f}, same noise"
+    what = "default dispatch over the full mixture, change of the distance"
+    return [
+        Bar(what=f"{what}, plain, ten shards", asked="<= 0.01", limit=0.01, at_most=True,
+            seen=None if full is None or own is None else own / full - 1.0),
+        Bar(what=f"{what}, partial noise, eight shards, plus its standard error", asked="<= 0.01", limit=0.01,
+            at_most=True, seen=None if mean is None or error is None else mean + error, note=note),
+    ]  # fmt: skip
+
+
 def _removals(drop: dict[str, Any] | None) -> str:
     """Say how sure the mean is, how far single removals are from it, and what the images of other shards did."""
     if drop is None:
@@ -157,4 +173,10 @@ def _removals(drop: dict[str, Any] | None) -> str:
 
 def all_of(figures: dict[str, Any]) -> list[Bar]:
     """Return every bar beside what was seen."""
-    return [*_distances(figures), *_others(figures), *_routers(figures), *_attribution(figures)]
+    return [
+        *_distances(figures),
+        *_others(figures),
+        *_against_full(figures),
+        *_routers(figures),
+        *_attribution(figures),
+    ]

@@ -139,9 +139,7 @@ def _others(figures: dict[str, Any]) -> list[Bar]:
 
 def _at_worst(drop: dict[str, Any] | None) -> float | None:
     """Return the size of the mean change with its standard error: with removals too few to tell, no bar is met."""
-    if drop is None or drop["standard_error"] is None:
-        return None
-    return float(abs(drop["mean"]) + drop["standard_error"])
+    return None if drop is None else float(abs(drop["mean"]) + drop["standard_error"])
 
 
 def _against_full(figures: dict[str, Any]) -> list[Bar]:
@@ -164,10 +162,11 @@ def _removals(drop: dict[str, Any] | None) -> str:
     """Say how sure the mean is, how far single removals are from it, and what the images of other shards did."""
     if drop is None:
         return ""
-    sure = "" if drop["standard_error"] is None else f" with a standard error of {drop['standard_error']:.3f}"
     pixel = drop["farthest_pixel_of_samples_of_others"]
     stays = "" if pixel is None else f"; no pixel of an image that stays moves by more than {pixel:.0e}"
-    told = f"{drop['mean']:+.4f}{sure} over {drop['n']} removals"
+    seeds = ", ".join(f"{one:+.3f}" for one in drop["mean_of_seeds"])
+    told = f"{drop['mean']:+.4f} with a standard error of {drop['standard_error']:.3f} over {drop['n']} removals"
+    told += f" (mean of each seed's {seeds})"
     return f"{told}, one by one {drop['low']:+.3f} to {drop['high']:+.3f}{stays}"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from quality import builds, composites
+from quality.credit import LATE
 from quality.splits import EVERYTHING
 from severable_diffusion.composition import DrawAt, TopK
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 LONE_SAMPLES = 600
 MORE_STEPS = 3
 """How many times the recipe's sampler steps, to see whether drawing anew at every step gets better with more."""
-DROPPED = 3
-LATE = (3.0, 8.0)
-"""Noise levels sigma / alpha at which one shard is drawn."""
 COST_IMAGES, COST_TURNS = 512, 5
 
 
@@ -193,37 +191,3 @@ def _lone(bench: Bench, federation: Federation, name: str, count: int) -> torch.
         if other != name:
             alone = alone.without(other)
     return bench.draw(alone, None, "draw_once", f"lone-{name}", count=count).x_NCHW
-
-
-def drop_one(bench: Bench, split: str) -> dict[str, Any]:
-    """Measure what dropping one shard changes for the data of the others, for the first `DROPPED` shards in turn.
-
-    Before: samples of the whole composite, without those that the dropped shard made. After: samples of the composite
-    rebuilt without it, from the same seed. Both against the retained images, as many samples of each. The samples that
-    other shards had made come out again (`severable_diffusion.lots`), so most of the noise of drawing is in both.
-    """
-    federation = bench.federation(split)
-    before = bench.draw(federation, None, "draw_once", "prior", count=2 * bench.size.samples)
-    labels_N = bench.features.labels(before.x_NCHW)
-    found = {}
-    for place, part in enumerate(bench.parts(split)[:DROPPED]):
-        fewer = federation.without(part.name)
-        after = bench.draw(fewer, None, "draw_once", "prior", count=2 * bench.size.samples)
-        rows_N = torch.cat([other.rows_N for other in bench.parts(split) if other.name != part.name])
-        stays_N = before.realised_N != place
-        retained_NCHW = before.x_NCHW[stays_N]
-        one, two = bench.distance(retained_NCHW, rows_N), bench.distance(after.x_NCHW[: len(retained_NCHW)], rows_N)
-        held = torch.tensor(sorted(set(bench.images.train_label_N[part.rows_N].tolist())))
-        gone_N = torch.isin(bench.features.labels(after.x_NCHW), held)
-        found[part.name] = {
-            "before": one,
-            "after": two,
-            "change": two / one - 1.0,
-            "samples": len(retained_NCHW),
-            "dropped_classes_before": float(torch.isin(labels_N, held).double().mean()),
-            "dropped_classes_after": float(gone_N.double().mean()),
-        }
-        if federation.recipe.conditions is None:  # labels are asked for in turns, and now there are fewer
-            farthest = float((after.x_NCHW[stays_N] - retained_NCHW).abs().max())
-            found[part.name]["farthest_pixel_of_samples_of_others"] = farthest
-    return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from quality import costs, departures, distances, fedavg, forgetting, routing
+from quality import costs, credit, departures, distances, fedavg, forgetting, removals, routing
 from quality.splits import CLASS_SPLITS, EVERYTHING
 
 if TYPE_CHECKING:
@@ -63,11 +63,12 @@ MEASURES: tuple[Measure, ...] = (
     _of("late", distances.drawn_late, "class-10"),
     _of("budgets", routing.budgets, "class-10"),
     _of("larger", distances.larger_router, "class-10"),
-    _of("drop", distances.drop_one, "class-8", every_seed=True),
+    _of("drop", removals.drop_one, "class-8", every_seed=True),
     _of("routed", distances.routed, "class-10", every_set=True),
-    _of("attribution", routing.attribution, "class-10", every_set=True),
+    _of("attribution", credit.attribution, "class-10", every_set=True),
+    _of("credit", credit.remedies, "class-10", every_set=True),
     _of("routed", distances.routed, "class-5"),
-    _of("attribution", routing.attribution, "class-5"),
+    _of("attribution", credit.attribution, "class-5"),
     _of("routed", partial(distances.routed, full=False), "class-8"),
     _of("heads", distances.of_heads, "class-10"),
     _of("heads", distances.of_heads, "class-5"),

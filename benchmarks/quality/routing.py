@@ -1,4 +1,4 @@
-"""Figures 10 to 13: what a router knows, how sure it is, and whom it credits.
+"""Figures 10 to 12: what a router knows, and how sure it is.
 
 Asked about real test images, which no shard and no router has seen, noised to a level; about a fresh bank; and about
 states of fresh reverse trajectories. Shapes: N samples, K shards, L noise levels.
@@ -176,43 +176,6 @@ def _on_trajectories(federation: Federation, router: JointRouter | HeadsRouter) 
         found["calibration"].append(expected_calibration_error(w_NK, owner_N))
         found["largest"].append(float(w_NK.max(dim=1).values.mean()))
         found["accuracy"].append(float((w_NK.argmax(dim=1) == owner_N).double().mean()))
-    return found
-
-
-def attribution(bench: Bench, split: str) -> dict[str, Any]:
-    """Measure how often the credited shard holds the class that the feature network sees in the sample."""
-    federation = bench.federation(split)
-    names = federation.names
-    drawn = bench.draw(federation, builds.joint(federation), "cumulative", "joint-cumulative")
-    table = torch.tensor([names.index(owner_of(split, label)) for label in range(10)])
-    owner_N = table[bench.features.labels(drawn.x_NCHW)]
-    steps_S = torch.tensor(drawn.log_snr).clamp(-2.0 * math.log(LEVELS[-1]), -2.0 * math.log(LEVELS[0]))
-    covered_S = torch.diff(steps_S, append=steps_S[-1:])
-    credit = {
-        "time_average": drawn.trajectory_SNK.mean(dim=0),
-        "log_snr_weighted": (covered_S[:, None, None] * drawn.trajectory_SNK).sum(dim=0) / covered_S.sum(),
-        "last_step": drawn.trajectory_SNK[-1],
-    }
-    found: dict[str, Any] = {
-        name: float((credit_NK.argmax(dim=1) == owner_N).double().mean()) for name, credit_NK in credit.items()
-    }
-    bound_N = drawn.realised_N >= 0
-    found["realised"] = float((drawn.realised_N == owner_N)[bound_N].double().mean())
-    found["bound_share"] = float(bound_N.double().mean())
-    realised_NK = torch.where(
-        bound_N[:, None], torch.nn.functional.one_hot(drawn.realised_N.clamp_min(0), len(names)), credit["last_step"]
-    )
-    found["shares"] = {
-        name: dict(zip(names, credit_NK.mean(dim=0).tolist(), strict=True))
-        for name, credit_NK in (credit | {"realised": realised_NK}).items()
-    }
-    # Who drew it is known for certain where a sample was bound: does the credit before that name the same shard?
-    found["time_average_names_the_realised_shard"] = float(
-        (credit["time_average"].argmax(dim=1) == drawn.realised_N)[bound_N].double().mean()
-    )
-    prior = bench.draw(federation, None, "draw_once", "prior")
-    seen_N = table[bench.features.labels(prior.x_NCHW)]
-    found["classes_seen_in_each_shards_own_samples"] = float((prior.realised_N == seen_N).double().mean())
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from quality import work
@@ -91,6 +91,7 @@ def of_split(measured: Measured, split: str) -> dict[str, Any]:
         "cost_ratio": summary(measured.of(f"cost-{split}", "ratio")),
         "router_share_of_training": shares,
         "attribution_accuracy": _attribution(measured, split),
+        "attribution_remedies": measured.facts.get((f"credit-{split}", measured.seeds[0])),
         "calibration_error": _calibration(measured, split),
         "drop_one_change": _drop(measured, split),
         "synthetic_against_real_router_nats": _gap(measured, split),
@@ -137,16 +138,16 @@ def _calibration(measured: Measured, split: str) -> dict[str, Any] | None:
 
 
 def _drop(measured: Measured, split: str) -> dict[str, Any] | None:
-    """Return what removals changed, with its sign: the mean and its standard error, and the mean without signs."""
-    found = [one for key, seed in measured.facts.items() if key[0] == f"drop-{split}" for one in seed.values()]
-    changes = [one["change"] for one in found]
-    if (told := summary(changes)) is None:
+    """Return what removals changed, with its sign: the mean and its standard error, and single removals' extremes."""
+    seeds = [fact for (name, _), fact in measured.facts.items() if name == f"drop-{split}"]
+    found = [one for fact in seeds for one in fact["removals"].values()]
+    if (told := summary([one["change"] for one in found])) is None:
         return None
     pixel = "farthest_pixel_of_samples_of_others"
-    error = stdev(changes) / math.sqrt(len(changes)) if len(changes) > 1 else None
+    errors = [fact["standard_error"] for fact in seeds]
     return told | {
-        "standard_error": None if error is None else round(error, 4),
-        "mean_size": round(mean(map(abs, changes)), 4),
+        "mean_of_seeds": [round(fact["mean_change"], 4) for fact in seeds],
+        "standard_error": round(math.hypot(*errors) / len(errors), 4),
         pixel: max((one[pixel] for one in found if pixel in one), default=None),
     }
 

@@ -102,6 +102,9 @@ def _routers(figures: dict[str, Any]) -> list[Bar]:
         facts = _at(figures, name, "class-10") or {}
         share = _at(facts, "router_share_of_training", "router_over_one_shard")
         worst = _at(facts, "calibration_error", "bank_worst_level", "mean")
+        walked, average_walked = (
+            _at(facts, "calibration_error", f"trajectory_{one}", "mean") for one in ("worst_step", "mean")
+        )
         gap = _at(facts, "synthetic_against_real_router_nats", "largest", "mean")
         average = _at(facts, "synthetic_against_real_router_nats", "mean", "mean")
         whole = _at(facts, "router_share_of_training", "router_and_banks_over_all_shards")
@@ -111,6 +114,9 @@ def _routers(figures: dict[str, Any]) -> list[Bar]:
                 seen=share, note=told),
             Bar(what=f"{name}: calibration error, worst noise level, fresh bank", asked="<= 0.05", limit=0.05,
                 at_most=True, seen=worst),
+            Bar(what=f"{name}: calibration error, worst step, shards' own fresh trajectories", asked="<= 0.05",
+                limit=0.05, at_most=True, seen=walked,
+                note="" if average_walked is None else f"{average_walked:.3f} on average"),
             Bar(what=f"{name}: router from banks behind one from real data, worst level in sigma 1 to 8, nats",
                 asked="<= 0.05", limit=0.05, at_most=True, seen=gap,
                 note="" if average is None else f"{average:.3f} on average"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -107,12 +108,7 @@ def dispatches(path: Path, sweep: dict[str, Any], routed: dict[str, Any], prior:
         "drawn once, by lambda": prior,
         "full mixture": routed["full"]["distance"],
         "cumulative": routed["cumulative"]["distance"],
-        "top 1": sweep["top_1"]["distance"],
-        "top 2": sweep["top_2"]["distance"],
-        "top 3": sweep["top_3"]["distance"],
-        "drawn at every step, 20 steps": sweep["per_step_draw"]["distance"],
-        "drawn at every step, 60 steps": sweep["per_step_draw_60_steps"]["distance"],
-        "drawn once, 60 steps": sweep["prior_60_steps"]["distance"],
+        **{_dispatch(key): one["distance"] for key, one in sweep.items()},
     }
     figure, panel = _figure(7.5, 3.6, "Frechet distance by dispatch, ten one-class shards")
     panel.barh(list(named)[::-1], list(named.values())[::-1], color=COLOURS[0])
@@ -120,6 +116,12 @@ def dispatches(path: Path, sweep: dict[str, Any], routed: dict[str, Any], prior:
         panel.text(value, place, f" {value:.1f}", va="center", fontsize=8)
     panel.set_xlabel("distance to the training images")
     figure.savefig(path, metadata={"Software": None})
+
+
+def _dispatch(key: str) -> str:
+    """Return a measured dispatch in words; at the end of its key stand the sampler steps that are not the recipe's."""
+    words = re.sub(r"_(\d+)_steps$", r", \1 steps", key)
+    return words.replace("per_step_draw", "drawn at every step").replace("prior", "drawn once").replace("_", " ")
 
 
 def baselines(path: Path, figures: dict[str, Any], name: str) -> None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from quality.splits import Part
 
 REPEATS = 50
-"""Times that the samples are drawn again from themselves, for the standard error."""
+"""Times at the most that the samples are drawn again from themselves, for the standard error."""
+EACH = 40
+"""Samples that a repeat asks for: a run of few samples is not worth many."""
 SEED = 20261126
 
 
@@ -80,18 +82,19 @@ def drop_one(bench: Bench, split: str) -> dict[str, Any]:
         )
         told[part.name] = _told(bench, part, one, before, after)
         removals.append(one)
+    repeats = max(2, min(REPEATS, bench.size.samples // EACH))
     return {
         "removals": told,
         "mean_change": mean(one["change"] for one in told.values()),
-        "standard_error": standard_error(removals),
-        "repeats": REPEATS,
+        "standard_error": standard_error(removals, repeats),
+        "repeats": repeats,
     }
 
 
-def standard_error(removals: list[Removal]) -> float:
+def standard_error(removals: list[Removal], repeats: int = REPEATS) -> float:
     """Return the bootstrap standard error of the removals' mean change."""
     count, noise, means = len(removals[0].stays_N), generator(SEED), list[float]()
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         rows_N = torch.randint(count, (count,), generator=noise)
         means.append(mean(one.change(rows_N) for one in removals))
     return stdev(means)

@@ -166,7 +166,7 @@ def test_doctor_finds_nothing_wrong_with_a_whole_home(run: Terminal, home: Path)
     assert run("doctor", "--home", home, "--format", "json") == 0
     findings = json.loads(run.out)
     assert all(finding["ok"] for finding in findings)
-    assert sorted({finding["code"] for finding in findings}) == list(range(10, 24))
+    assert sorted({finding["code"] for finding in findings}) == list(range(10, 25))
 
 
 @pytest.mark.integration

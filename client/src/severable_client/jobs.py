@@ -125,6 +125,15 @@ def remaining_s(job: Job, at: datetime) -> float | None:
     return max(0.0, done_s / report.step * (report.steps - report.step) - since_s)
 
 
+def time_left(seconds: float) -> str:
+    """Return a time in words, rounded as estimates are."""
+    if seconds < 60:
+        return f"about {round(seconds)} s left"
+    if seconds < 5400:
+        return f"about {round(seconds / 60)} min left"
+    return f"about {seconds / 3600:.1f} h left"
+
+
 def describe(job: Job, at: datetime) -> str:
     """Return one line for people about where a job stands."""
     report = job.report
@@ -134,7 +143,7 @@ def describe(job: Job, at: datetime) -> str:
         line += f", step {report.step} of {report.steps}"
     left_s = remaining_s(job, at)
     if left_s is not None:
-        line += f", about {left_s:.0f} s left"
+        line += f", {time_left(left_s)}"
     return f"{line} ({report.detail})" if report.detail else line
 
 

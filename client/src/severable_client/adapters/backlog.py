@@ -16,7 +16,7 @@ from severable_client.ports import Job, JobReport, JobState
 
 ATTEMPTS = 3
 AGAIN_S = 60.0  # until a job is begun again that its worker could not go on with: no disk space, no coordinator
-TELL_EVERY_S = 10.0
+TELL_FIRST_S, TELL_LONGEST_S = 10.0, 600.0  # between two lines of one state: twice as long every time
 
 
 class Backlog:
@@ -36,7 +36,8 @@ class Backlog:
         self._complained = ""
         self._told_waiting: set[tuple[str, JobState]] = set()
         self._not_before_s = 0.0
-        self._told: tuple[JobState, float] | None = None
+        self._told: JobState | None = None  # the state last told of
+        self._tell_at_s, self._tell_after_s = 0.0, TELL_FIRST_S
         self.worker: Child | None = None
 
     def tend(self) -> None:
@@ -148,9 +149,12 @@ class Backlog:
         if job is None or job.report.state is JobState.QUEUED or job.report.state.final:
             return
         moment = time.monotonic()
-        if self._told is None or self._told[0] is not job.report.state or moment - self._told[1] >= TELL_EVERY_S:
-            self._say(describe(job, now()))
-            self._told = (job.report.state, moment)
+        same = self._told is job.report.state
+        if same and moment < self._tell_at_s:
+            return
+        self._tell_after_s = min(2 * self._tell_after_s, TELL_LONGEST_S) if same else TELL_FIRST_S
+        self._told, self._tell_at_s = job.report.state, moment + self._tell_after_s
+        self._say(describe(job, now()))
 
     def _follow_up(self, worker: Child) -> None:
         code = worker.exit_code()

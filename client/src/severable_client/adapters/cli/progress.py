@@ -4,6 +4,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from severable_client.jobs import time_left
+
 _ON_TERMINAL_S = 0.5
 _IN_LOG_S = 30.0
 _FIRST_S = 2.0  # before that nothing is said: most work is over sooner
@@ -32,7 +34,7 @@ class Progress:
             return
         self._next = moment + (_ON_TERMINAL_S if self._terminal else _IN_LOG_S)
         self._said = True
-        line = f"{self._what} {done:,} of {total:,}, {left((moment - self._begun) / done * max(0, total - done))}"
+        line = f"{self._what} {done:,} of {total:,}, {time_left((moment - self._begun) / done * max(0, total - done))}"
         sys.stderr.write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
         sys.stderr.flush()
 
@@ -41,12 +43,3 @@ class Progress:
         if self._said and self._terminal:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-
-
-def left(seconds: float) -> str:
-    """Return a time in words, rounded as estimates are."""
-    if seconds < 60:
-        return f"about {round(seconds)} s left"
-    if seconds < 5400:
-        return f"about {round(seconds / 60)} min left"
-    return f"about {seconds / 3600:.1f} h left"

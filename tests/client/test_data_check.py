@@ -13,9 +13,10 @@ from client.samples import Federation, make_home
 from PIL import Image, ImageEnhance
 
 from severable_client.adapters.cli import main
-from severable_client.adapters.cli.progress import Progress, left
+from severable_client.adapters.cli.progress import Progress
 from severable_client.adapters.contact_sheet import CELL, CLASSES, PER_CLASS, ContactSheet
 from severable_client.bootstrap import open_home
+from severable_client.jobs import time_left
 
 ROW = CELL + 4
 
@@ -159,7 +160,7 @@ def test_a_sheet_that_cannot_be_written_is_one_line(run: Terminal, folder: Path)
 
 
 def test_time_left_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
-    assert [left(seconds) for seconds in (4.4, 600, 7200)] == [
+    assert [time_left(seconds) for seconds in (4.4, 600, 7200)] == [
         "about 4 s left",
         "about 10 min left",
         "about 2.0 h left",

@@ -20,7 +20,7 @@ from recording import RESULTS
 from quality import data, work
 from quality.plan import SIZES, plan_for, read_size
 from quality.run import Run
-from quality.stages import Order, measure_all, report_all, train_all
+from quality.stages import NotMeasuredError, Order, measure_all, report_all, train_all
 
 LEFT = 3
 """Exit status where the minutes are over and there is work left."""
@@ -44,7 +44,10 @@ def main() -> None:
         print(f"quality: {args.minutes:g} minutes are over and all that was done is kept: run again to go on")
         sys.exit(LEFT)
     if args.only in (None, "report"):
-        report_all(order)
+        try:
+            report_all(order)
+        except NotMeasuredError as error:
+            sys.exit(f"quality: {error}")
 
 
 def _arguments() -> argparse.Namespace:

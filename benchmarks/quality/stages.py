@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from quality.run import Run
 
 
+class NotMeasuredError(ValueError):
+    """A report was asked for, and what it begins with was not measured yet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What the command line asks for.
@@ -182,10 +186,20 @@ def measure_one(order: Order, one: tuple[str, str, int]) -> str | None:
 
 
 def report_all(order: Order) -> None:
-    """Write results, pictures and a page from what was measured: docs/results/quality.json for the CPU size."""
+    """Write results, pictures and a page from what was measured: docs/results/quality.json for the CPU size.
+
+    Raises:
+        NotMeasuredError: if a data set was not measured; nothing is written then.
+    """
+    sets = [Measured.read(order.work / name) for name in order.names]
+    for measured in sets:
+        if ("drawn-class-10", order.seeds[0]) not in measured.facts:
+            raise NotMeasuredError(
+                f"{order.work / measured.name}: has no measurement of the split class-10 with seed {order.seeds[0]}; "
+                "train and measure first (the same command without --only), or give its folder with --work"
+            )
     stem = "quality" if order.size == "cpu" else f"quality-{order.size}"
     figures = report.write(order.work, order.size, order.results / f"{stem}.json")
-    sets = [Measured.read(order.work / name) for name in order.names]
     for measured in sets:
         made = plots.all_of(order.results / stem, measured, figures[measured.name])
         made += _pictures_of_samples(order, measured, order.results / stem)

@@ -82,3 +82,13 @@ def test_missing_images_are_one_clear_line_and_nothing_is_written(tmp_path: Path
     assert "is missing: give the folder of the real images with --data" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.integration
+def test_a_report_of_nothing_measured_is_refused_in_one_line_and_replaces_no_results(tmp_path: Path) -> None:
+    write_mnist(tmp_path / "data")
+    done = quality(tmp_path, "--only", "report")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "has no measurement of the split class-10 with seed 0; train and measure first" in done.stderr
+    assert not (tmp_path / "results").exists()

@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,7 +195,7 @@ def one_network(ways: Ways) -> dict[str, float]:
     found: dict[str, float] = {}
     for rows in (1, 4, 8, 16, 32, 64, 128, 256):
         x_MCHW = torch.randn(rows, 1, 16, 16, generator=generator(SEED))
-        taken = [timed(lambda x=x_MCHW: run(ways.networks[0], x)) for _ in range(2 * TURNS)]  # type: ignore[misc]  # bound by default
+        taken = [timed(partial(run, ways.networks[0], x_MCHW)) for _ in range(2 * TURNS)]
         found[str(rows)] = round(statistics.median(taken[1:]) * 1e3, 2)
     return found
 
@@ -207,7 +208,7 @@ def compare(ways: Ways, kind: str, batch: int) -> dict[str, Any]:
     taken: dict[str, list[float]] = {name: [] for name in ways.by_name}
     for _ in range(TURNS):
         for name, way in ways.by_name.items():
-            taken[name].append(timed(lambda way=way: way(x_NCHW, w_NK)))  # type: ignore[misc]  # bound by default
+            taken[name].append(timed(partial(way, x_NCHW, w_NK)))
     print(f"{kind}, {batch} rows", file=sys.stderr)
     mixed = [name for name in taken if name.startswith(("loop", "stacked")) and name != "loop_without_networks"]
     differences = {name: (ways.by_name[name](x_NCHW, w_NK) - exact_NCHW).abs().max() for name in mixed}
@@ -242,7 +243,7 @@ def whole_runs(recipe: Recipe, networks: list[torch.nn.Module]) -> dict[str, Any
     for _ in range(WHOLE_TURNS):
         for batch in BATCHES:
             for name, work in works.items():
-                spent = timed(lambda work=work, batch=batch: work(batch))  # type: ignore[misc]  # bound by default
+                spent = timed(partial(work, batch))
                 taken.setdefault(f"{name}_{batch}", []).append(spent)
     best = [min(taken[f"monolith_{batch}"][turn] for batch in BATCHES) for turn in range(WHOLE_TURNS)]
     return {

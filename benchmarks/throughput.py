@@ -204,7 +204,8 @@ class Bench:
 
     def measure(self, case: Case) -> dict[str, Any]:
         """Warm every side up, then let them train in turns."""
-        assert case.batch * (2 + case.steps * TURNS) <= IMAGES, "the example would end its epoch"  # noqa: S101
+        if case.batch * (2 + case.steps * TURNS) > IMAGES:
+            raise ValueError(f"{case}: the example would end its epoch of {IMAGES} images; take fewer steps a turn")
         seconds: dict[str, list[float]] = {}
         parts: dict[str, list[dict[str, float]]] = {}
         first: dict[str, float] = {}

@@ -95,6 +95,7 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
             raise CompositeError(f"{directory} cannot be loaded: {error}; assemble it again") from error
         return pipeline
 
+    # Long by its arguments, which are diffusers' calling convention, and by a line of documentation for each.
     @torch.no_grad()
     def __call__(
         self,

@@ -64,7 +64,7 @@ class EngineConfig:
     def control(self) -> "ControlApi":
         """The Control API of this engine."""
         # flwr takes over a second to import, and most commands only ever look at this configuration.
-        from severable_coordinator.adapters.control import ControlApi  # noqa: PLC0415  # see above
+        from severable_coordinator.adapters.control import ControlApi  # noqa: PLC0415  # imports flwr
 
         return ControlApi(f"{_LOOPBACK}:{self.control_port}", self.ca)
 
@@ -191,7 +191,7 @@ def build_bundle(app_directory: Path, out: Path) -> str:
         ConfigError: the directory is not a Flower app.
     """
     # Flower's command line is heavy to import, and only this call needs it.
-    from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415  # see above
+    from flwr.cli.build import build_fab_from_disk  # noqa: PLC0415  # imports flwr
 
     try:
         bundle = build_fab_from_disk(app_directory)

@@ -56,6 +56,7 @@ bench: install  ## run the benchmarks; they write docs/results
 	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/trust_layer.py
 	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/dispatch.py
 	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/erasure.py
+	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/resume.py
 	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/throughput_profile.py
 	test -z "$(EXAMPLE)" || $(MAKE) throughput
 

@@ -1,35 +1,24 @@
 """A worker process that is killed at random moments, asked to end, or runs out of disk: the shard is the same."""
 
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from client.exchange_service import Service, serving
-from client.samples import NONCE, Federation, item, make_home, tiny_recipe
+from client.exchange_service import Service
+from client.samples import Federation, tiny_recipe
 from client.small_disk import require_mountable, small_disk
+from client.worker_runs import checkpoint, command, keeping_home, queued, start, uninterrupted
 
 from severable_client.adapters.backlog import Backlog
-from severable_client.adapters.config import write_config
-from severable_client.adapters.keys import read_signer
 from severable_client.adapters.leftovers import Leftovers
-from severable_client.adapters.training_folder import CHECKPOINT
-from severable_client.bootstrap import Home, job_desk, now, open_home
-from severable_client.contracts import receive
+from severable_client.bootstrap import Home
 from severable_client.ending import AGAIN_LATER
-from severable_client.ports import Job, JobRequest, JobState
-from severable_client.training import read_recipe
-from severable_diffusion import network
-from severable_diffusion.images import read_image_folder
-from severable_diffusion.training import Trainer
-from severable_trust.digest import Digest
-from severable_trust.statement import sign_statement, statement_id
+from severable_client.ports import Job, JobState
 
 pytestmark = pytest.mark.integration
 
@@ -44,30 +33,8 @@ def service() -> Service:
 
 @pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
-    """A home whose trainings are kept and drawn as often as a configuration allows."""
-    with serving(service, federation) as address:
-        root = make_home(federation, tmp_path, address)
-        config = replace(open_home(root).config, checkpoint_minutes=0.01, grid_minutes=0.01)
-        write_config(root / "config.yaml", config)
-        opened = open_home(root)
-        service.owner = opened.sides.own
+    with keeping_home(federation, tmp_path, service) as opened:
         yield opened
-
-
-def queued(home: Home, federation: Federation, recipe: bytes) -> Job:
-    digest = Digest.of(recipe)
-    contract = federation.contract(owner=home.sides.own, begins=now(), recipes=(digest,))
-    signed = sign_statement(contract, federation.coordinator).countersigned(read_signer(home.layout))
-    receive(item(signed, "active", recipe), home.holdings)
-    request = JobRequest(task="t", nonce=NONCE, contract=str(statement_id(signed)), recipe=str(digest))
-    assert job_desk(home.layout.root)(request).state is JobState.QUEUED
-    (job,) = home.jobs.all()
-    return job
-
-
-def command(home: Home, job: Job) -> list[str]:
-    root = str(home.layout.root)
-    return [sys.executable, "-P", "-m", "severable_client.worker", "--home", root, "--job", job.id]
 
 
 @pytest.fixture(name="started")
@@ -75,13 +42,11 @@ def starting_workers() -> Iterator[Callable[[Home, Job], subprocess.Popen[str]]]
     """Starts workers; whichever still runs when the test is over, or has failed, is killed."""
     workers: list[subprocess.Popen[str]] = []
 
-    def start(home: Home, job: Job) -> subprocess.Popen[str]:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        pipe = subprocess.PIPE
-        workers.append(subprocess.Popen(command(home, job), env=environment, stdout=pipe, stderr=pipe, text=True))
+    def begin(home: Home, job: Job) -> subprocess.Popen[str]:
+        workers.append(start(home, job))
         return workers[-1]
 
-    yield start
+    yield begin
     for worker in workers:
         worker.kill()
         worker.wait()
@@ -102,17 +67,11 @@ def stamp(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def uninterrupted(home: Home, job: Job, recipe: bytes) -> bytes:
-    wanted = read_recipe(recipe)
-    images_NCHW = read_image_folder(Path(home.config.data), wanted.image).images_NCHW
-    return network.dump(Trainer(wanted, images_NCHW, job.seed).run().state_dict)
-
-
 def test_a_worker_killed_at_random_moments_ships_the_bytes_of_one_that_was_not(
     home: Home, federation: Federation, service: Service, started: Callable[[Home, Job], subprocess.Popen[str]]
 ) -> None:
     job = queued(home, federation, LONG)
-    kept = home.layout.jobs / job.id / "training" / CHECKPOINT
+    kept = checkpoint(home, job)
     chance = random.Random(5)  # noqa: S311  # no secret
     for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
         worker, before = started(home, job), stamp(kept)
@@ -142,7 +101,7 @@ def test_the_daemon_begins_a_job_again_later_that_its_worker_left_open_and_count
     job = queued(home, federation, LONG)
     said: list[str] = []
     backlog = Backlog(home, Leftovers(home.layout.children), said.append)
-    kept = home.layout.jobs / job.id / "training" / CHECKPOINT
+    kept = checkpoint(home, job)
     deadline = time.monotonic() + PATIENCE_S
     try:
         while not kept.exists():

@@ -11,7 +11,8 @@ import pytest
 from client.exchange_service import Service, serving
 from client.samples import Federation, make_home
 from client.test_cli import Terminal
-from client.test_worker import QUICK, end, queued, work
+from client.test_worker import QUICK, end, work
+from client.worker_runs import queued
 
 from severable_client.adapters.backlog import ATTEMPTS, Backlog
 from severable_client.adapters.cli import main

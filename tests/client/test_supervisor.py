@@ -91,6 +91,14 @@ def test_last_words_are_of_this_start_and_not_of_an_earlier_one(tmp_path: Path) 
     assert loud.last_words() == "two"
 
 
+def test_last_words_are_the_reason_and_not_what_a_logger_says_after_it(tmp_path: Path) -> None:
+    words = "print('\\033[91mERROR\\033[0m: no link'); print('\\033[92mINFO \\033[0m: ending'); print('INFO:  over')"
+    talkative = child([sys.executable, "-c", words], tmp_path)
+    talkative.start()
+    until(lambda: not talkative.running())
+    assert talkative.last_words() == "ERROR: no link"
+
+
 def test_a_child_that_ends_is_started_again_after_a_growing_delay(tmp_path: Path) -> None:
     said: list[str] = []
     mortal = Perpetual(child([sys.executable, "-c", "print('bye'); raise SystemExit(3)"], tmp_path), said.append)

@@ -6,21 +6,20 @@ from pathlib import Path
 
 import pytest
 from client.exchange_service import Service, serving
-from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, item, make_home
+from client.samples import RECIPE, Federation, make_home
+from client.worker_runs import in_force, queued
 from PIL import Image
 
-from severable_client.adapters.keys import read_signer
-from severable_client.bootstrap import Home, allowed_bundles, job_desk, now, open_home
-from severable_client.contracts import receive
+from severable_client.bootstrap import Home, allowed_bundles, job_desk, open_home
 from severable_client.errors import AbandonedError, StorageError, UnreachableError
 from severable_client.jobs import remaining_s
-from severable_client.ports import Job, JobReport, JobRequest, JobState, JournalKind
+from severable_client.ports import Job, JobReport, JobState, JournalKind
 from severable_client.shipping import Patience
 from severable_client.worker import Worker, main
 from severable_trust.contract import Contract, ContractState
 from severable_trust.envelope import Envelope
 from severable_trust.shard import ShardClaim
-from severable_trust.statement import read_unverified, sign_statement, statement_id
+from severable_trust.statement import read_unverified, statement_id
 
 QUICK = Patience(tries=2, first_s=0.01)
 
@@ -41,21 +40,6 @@ def home(federation: Federation, tmp_path: Path, address: str, service: Service)
     opened = open_home(make_home(federation, tmp_path, address))
     service.owner = opened.sides.own
     return opened
-
-
-def in_force(home: Home, federation: Federation) -> Envelope:
-    contract: Contract = federation.contract(owner=home.sides.own, begins=now())
-    signed = sign_statement(contract, federation.coordinator).countersigned(read_signer(home.layout))
-    receive(item(signed, "active", RECIPE_BYTES), home.holdings)
-    return signed
-
-
-def queued(home: Home, federation: Federation) -> Job:
-    envelope = in_force(home, federation)
-    request = JobRequest(task="t", nonce=NONCE, contract=str(statement_id(envelope)), recipe=str(RECIPE))
-    assert job_desk(home.layout.root)(request).state is JobState.QUEUED
-    (job,) = home.jobs.all()
-    return job
 
 
 def work(home: Home, job: Job, tether: Callable[[], None] = lambda: None) -> JobReport:

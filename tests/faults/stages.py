@@ -1,5 +1,6 @@
 """The stages of a job, and how it is brought to one and held there while something is killed."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from enum import StrEnum
@@ -108,4 +109,5 @@ def mend(victim: Victim, owner: Owner) -> None:
             assert "SuperLink ended with status -9" in owner.ground.said
             owner.ground.up()
         case Victim.COORDINATOR:
+            assert owner.ground.wait() == -signal.SIGKILL
             owner.ground.up()

@@ -10,6 +10,7 @@ from faults.processes import PATIENCE_S, command, until
 from faults.stages import STALL_BYTES, Stage, Victim, comes_to_upload, held_at, held_in_admission, mend, ships, strike
 
 from severable_client.ports import JobState
+from severable_coordinator.uploads import CHUNK_BYTES
 
 pytestmark = [
     pytest.mark.integration,
@@ -53,6 +54,9 @@ def test_a_day_on_which_everything_is_killed_once(ground: Ground, joined: Joinin
         owner.link.cut()
         mend(Victim.DAEMON, owner)
         until(lambda: owner.worker not in {0, orphan}, "another worker")
+        owner.link.stall_after(CHUNK_BYTES)  # the coordinator has opened the upload again before it can write nothing
+        owner.link.flow()
+        comes_to_upload(owner)
         with held_in_admission(owner):
             strike(Victim.COORDINATOR, owner)
         mend(Victim.COORDINATOR, owner)

@@ -20,7 +20,7 @@ class Link:
         source: the address that the far end sees; a change holds for connections made from then on.
         sources: every address that was used.
         carried: bytes towards the far end so far.
-        stalled: set once `stall_after` has come true.
+        stalled: set while a `stall_after` that came true was not followed by another.
     """
 
     def __init__(self, port: int) -> None:
@@ -52,6 +52,7 @@ class Link:
 
     def stall_after(self, count: int) -> None:
         """Stall, once, when this many more bytes have been carried."""
+        self.stalled.clear()
         self._stall_at = self.carried + count
 
     def stall(self) -> None:

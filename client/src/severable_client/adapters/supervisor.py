@@ -1,6 +1,7 @@
 """Child processes: output in logs, started again with patience, ended with everything below them."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,6 +20,8 @@ ENDING_S = 8.0
 LOG_BYTES = 8 << 20  # a larger log is set aside at the next start
 _TAIL_BYTES = 4096
 _WORDS = 500  # characters of a last line: what to do about it comes at its end, after long paths
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_CHATTER = ("INFO", "For more information")  # what Flower's and uvicorn's loggers say after the reason
 
 
 class Child:
@@ -79,13 +82,15 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def last_words(self) -> str:
-        """Return the last line that the process wrote, shortened."""
+        """Return the last line that the process wrote, shortened: the last that is no mere information, if there is one."""
         try:
             written = self.log.read_bytes()[self._said_before :]
         except OSError:
             return "its log cannot be read"
-        lines = written[-_TAIL_BYTES:].decode("utf-8", "replace").splitlines()
-        return next((line.strip()[:_WORDS] for line in reversed(lines) if line.strip()), "without a word")
+        text = _COLOUR.sub("", written[-_TAIL_BYTES:].decode("utf-8", "replace"))
+        lines = [line.strip()[:_WORDS] for line in text.splitlines() if line.strip()]
+        telling = [line for line in lines if not line.startswith(_CHATTER)]
+        return (telling or lines or ["without a word"])[-1]
 
     def ask_to_end(self) -> None:
         """Send SIGTERM to the process's group."""

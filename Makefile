@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := trust diffusion protos client coordinator
 STAMP := $(VENV)/.installed
+JOBS ?= 2
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest --numprocesses $(JOBS) --dist loadfile
 
 .PHONY: help install demo test unit integration soak faults check format protos bench quality throughput fuzz clean
 
@@ -22,17 +24,17 @@ $(STAMP): constraints.txt requirements-dev.txt $(PACKAGES:%=%/pyproject.toml)
 demo: install  ## a whole federation on this machine: train, route, compose, remove, prove (under 3 minutes)
 	PYTHONPATH=deploy $(BIN)/python -P -m severable_demo --out demo-out
 
-test: install  ## the whole suite, unit and integration, but for `soak`
-	$(BIN)/python -P -m pytest -m 'not soak'
+test: install  ## the whole suite, unit and integration, but for `soak`; JOBS=N for more processes than two
+	$(TESTS) -m 'not soak'
 
 unit: install  ## the unit tests alone (a minute or two)
-	$(BIN)/python -P -m pytest -m 'not integration and not soak'
+	$(TESTS) -m 'not integration and not soak'
 
 integration: install  ## the tests with real processes alone
-	$(BIN)/python -P -m pytest -m 'integration and not soak'
+	$(TESTS) -m 'integration and not soak'
 
 soak: install  ## the tests that take minutes each: programs killed and resumed, long runs
-	$(BIN)/python -P -m pytest -m soak
+	$(TESTS) -m soak
 
 faults: install  ## every fault test, with real processes (some 20 minutes); writes docs/results/faults.json
 	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/fault_matrix.py

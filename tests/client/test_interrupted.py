@@ -152,12 +152,13 @@ def test_a_full_disk_ends_the_worker_in_one_line_and_the_job_is_taken_up_later(
 
 FILL = """
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
-from client.samples import NOON
 from severable_client.adapters.database import open_database
 from severable_client.adapters.journal import SqlJournal
 from severable_client.errors import DiskFullError
 from severable_client.ports import JournalEntry
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 home = Path(sys.argv[1])
 (home / "ballast").write_bytes(bytes(65536))
 journal = SqlJournal(open_database(home / "state.db"), home / "journal.jsonl")

@@ -33,6 +33,7 @@ HOUR_S = 3600
 MOST_SENT = 1.45  # times a shard's bytes, of an upload that was cut after three fifths: begun anew it would be 1.6
 
 
+@pytest.mark.soak  # in `make test`: a part of the day on which everything is killed once
 def test_a_link_that_is_cut_mid_upload(ground: Ground, joined: Joining) -> None:
     with joined(ground.wide) as owner:
         owner.link.stall_after(STALL_BYTES)
@@ -84,6 +85,7 @@ def test_a_clock_that_is_an_hour_off(ground: Ground, joined: Joining, tmp_path: 
         assert len(re.findall(line, owner.said)) == 1
 
 
+@pytest.mark.soak  # in `make test`: a part of the day on which everything is killed once
 def test_a_data_file_that_vanishes_during_training(ground: Ground, joined: Joining) -> None:
     with joined(ground.long) as owner:
         owner.up()
@@ -115,6 +117,7 @@ def test_a_data_file_that_vanishes_between_check_and_training(ground: Ground, jo
         assert owner.claim.images == IMAGES
 
 
+@pytest.mark.soak  # in `make test`: a part of the day on which everything is killed once
 def test_two_daemons_on_one_home(ground: Ground, joined: Joining) -> None:
     with joined(ground.long) as owner:
         owner.up()

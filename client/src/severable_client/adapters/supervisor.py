@@ -82,7 +82,7 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def last_words(self) -> str:
-        """Return the last line that the process wrote, shortened: the last that is no mere information, if there is one."""
+        """Return the last line that the process wrote, shortened; the last that is no mere information, if any."""
         try:
             written = self.log.read_bytes()[self._said_before :]
         except OSError:

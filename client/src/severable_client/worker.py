@@ -22,7 +22,7 @@ from severable_client.adapters.held_shard import held_claim
 from severable_client.adapters.prepared_images import look_through
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.ending import AGAIN_LATER, asked_to_end, tether_to_parent
-from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError
+from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError, PeerLostError
 from severable_client.job_reports import EVERY_S, JobReports
 from severable_client.job_training import JobTraining
 from severable_client.jobs import short_id
@@ -70,11 +70,12 @@ class Worker:
             AbandonedError: the daemon has ended or ends; the job can be taken up again.
             DiskFullError: no space is left; the job can be taken up again.
             JobStateError: somebody else has ended the job meanwhile.
+            PeerLostError: a process that trained with this one was killed; the job can be taken up again.
         """
         try:
             claim = held_claim(self._folder, self._home.sides.own) or self._training.run()
             last = self._kept_back(claim) or self._ship(claim)
-        except (AbandonedError, DiskFullError, JobStateError):
+        except (AbandonedError, DiskFullError, JobStateError, PeerLostError):
             raise
         except ClientError as error:
             last = replace(self._reports.last, state=JobState.FAILED, detail=str(error))

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from client.fleet_service import fleet_port
@@ -201,20 +202,31 @@ def test_a_gpu_that_is_not_there_is_named_and_one_that_is_has_its_own_memory() -
         machine.device_memory(found, "cuda:1")
 
 
+def test_each_process_of_a_training_has_the_memory_of_its_own_gpu_or_its_part_of_the_machines() -> None:
+    found = {"devices": [{"name": "a", "free": 5, "total": 9}, {"name": "b", "free": 4, "total": 9}]}
+    assert machine.process_memory(found, "cuda", 2) == 4
+    with pytest.raises(UnwellError, match="`device` is cuda:2, and torch sees 2 GPUs"):
+        machine.process_memory(found, "cuda", 3)
+    assert machine.process_memory(found, "cpu", 4) == pytest.approx(machine.available_memory() // 4, rel=0.2)
+
+
 @pytest.mark.parametrize(
-    ("precision", "says"),
+    ("config", "says"),
     [
-        (Precision.AUTO, "1 CPU threads, on cpu, in float32 (`precision` is auto)"),
-        (Precision.BF16, "1 CPU threads, on cpu, in bf16 (`precision` is bf16)"),
+        ({}, "one process of 1 CPU threads on cpu, in float32 (`precision` is auto)"),
+        (
+            {"devices": 2, "precision": Precision.BF16},
+            "2 processes of 1 CPU threads on cpu, in bf16 (`precision` is bf16)",
+        ),
     ],
 )
-def test_doctor_says_how_a_training_would_compute(home: Home, precision: Precision, says: str) -> None:
-    write_config(home.layout.config, replace(home.config, precision=precision))
+def test_doctor_says_how_a_training_would_compute(home: Home, config: dict[str, Any], says: str) -> None:
+    write_config(home.layout.config, replace(home.config, **config))
     assert machine.training_on(machine.torch_facts(home.layout.root, [])) == says
 
 
 def test_doctor_names_a_gpu_that_is_not_there(home: Home) -> None:
-    write_config(home.layout.config, replace(home.config, device="cuda:77"))
-    with pytest.raises(UnwellError, match="torch finds no such device here") as missing:
+    write_config(home.layout.config, replace(home.config, device="cuda", devices=64))
+    with pytest.raises(UnwellError, match="torch finds no cuda:") as missing:
         machine.training_on(machine.torch_facts(home.layout.root, []))
-    assert "`device`" in missing.value.remedy
+    assert "`devices`" in missing.value.remedy

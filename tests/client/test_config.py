@@ -9,7 +9,7 @@ from severable_client.errors import ConfigError, HomeError
 
 CONFIG = Config(
     party="a", legal_name="Ä & Co", exchange="h:1", fleet="h:2", data="/d", threads=3, fit=True, approve=Rule.CONTRACT,
-    release=Release.MANUAL, grace_s=0, statement_key="pkcs11:token=t", device="cuda:1", accumulate=4,
+    release=Release.MANUAL, grace_s=0, statement_key="pkcs11:token=t", device="cuda", devices=2, accumulate=4,
     checkpoint_minutes=0.5, grid_minutes=0.0, tensorboard=False, mlflow="http://m", precision=Precision.FP16,
 )  # fmt: skip
 
@@ -41,6 +41,8 @@ def test_without_a_file_it_is_no_home(tmp_path: Path) -> None:
         ("data: ''", "'data'"),
         ("party: [", "not YAML"),
         ("device: gpu", "'device' must be cpu, cuda or cuda:N"),
+        ("device: cuda:1", "'device' must be cpu or cuda, since 'devices' is more than 1, and is 'cuda:1'"),
+        ("devices: 0", "'devices' must be a whole number from 1 to 64"),
         ("precision: half", "'precision' must be auto or float32 or bf16 or fp16"),
         ("accumulate: 0", "'accumulate' must be a whole number from 1 to 4096"),
         ("checkpoint_minutes: 0", "'checkpoint_minutes' must be minutes from 0.01 to 1440"),

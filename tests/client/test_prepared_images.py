@@ -1,5 +1,6 @@
 """Images decoded into a mapped file: the values of today's reader, made once, kept only while the set is there."""
 
+import pickle
 import stat
 import subprocess
 import sys
@@ -61,6 +62,14 @@ def test_every_value_is_the_one_of_the_reader_that_holds_a_folder_in_memory(
     assert torch.equal(mapped[rows_B], held[rows_B])
     assert mapped[rows_B].is_contiguous()
     assert mapped[rows_B].dtype is torch.float32
+
+
+def test_another_process_is_sent_the_name_of_the_file_and_not_what_is_in_it(tmp_path: Path) -> None:
+    images_NCHW = prepared(write_images(tmp_path / "set")).images_NCHW
+    sent = pickle.dumps(images_NCHW)  # as multiprocessing does
+    assert len(sent) < len(images_NCHW) * 64
+    rows_B = torch.arange(len(images_NCHW))
+    assert torch.equal(pickle.loads(sent)[rows_B], images_NCHW[rows_B])  # noqa: S301  # our own bytes
 
 
 def test_training_on_rows_of_the_file_gives_the_same_weights(tmp_path: Path) -> None:

@@ -187,16 +187,23 @@ def test_a_private_recipe_ends_in_a_claim_that_says_what_was_spent(
     assert 0.0 < privacy.epsilon < 20.0
 
 
-def test_a_manifest_says_by_what_precision_where_that_is_unusual(
+def test_a_manifest_says_by_what_precision_and_how_many_processes_where_that_is_unusual(
     federation: Federation, images_NCHW: torch.Tensor
 ) -> None:
     order = replace(order_for(federation), place=Placement(precision="bf16"))
     finished = trained(order, federation, images_NCHW)
     manifest: Any = decode(finished.files["manifest.json"], "manifest")
     assert manifest["execution"] == {"precision": "bf16"}
+    assert Placement(processes=3).unusual() == {"processes": "3"}
 
 
-def test_a_gpu_that_is_not_there_is_named(federation: Federation, images_NCHW: torch.Tensor) -> None:
+def test_a_gpu_that_is_not_there_is_named_with_the_fields_that_ask_for_it(
+    federation: Federation, images_NCHW: torch.Tensor
+) -> None:
     order = replace(order_for(federation), place=Placement(device="cuda:77"))
-    with pytest.raises(TrainingError, match="'device' is cuda:77, and torch finds no such device here"):
+    with pytest.raises(TrainingError, match=r"'device' is cuda:77, and torch finds no cuda:77 here"):
         trained(order, federation, images_NCHW)
+    with pytest.raises(
+        TrainingError, match=r"'device' is cuda, field 'devices' is 99, and torch finds no cuda:98 here"
+    ):
+        Placement(device="cuda", processes=99).plan(98)

@@ -15,6 +15,7 @@
     ├── ReleaseError                   a decision about a shard that contradicts the one made, or is of the wrong form
     ├── JobStateError                  a step that a job's state does not allow
     ├── AbandonedError                 the daemon that started this process has ended; the job stays as it is
+    ├── PeerLostError                  a process that trained with this one has ended; the job can be taken up again
     ├── JournalError                   the journal was altered, or its file and the database differ
     ├── StorageError                   the disk: not readable or not writable
     │   └── DiskFullError              no space is left; once there is, the same thing goes on
@@ -78,6 +79,10 @@ class JobStateError(ClientError):
 
 class AbandonedError(ClientError):
     """The daemon that started this process has ended; the job stays as it is."""
+
+
+class PeerLostError(ClientError):
+    """A process that trained together with this one has ended; the job can be taken up again."""
 
 
 class JournalError(ClientError):

@@ -6,6 +6,7 @@ Only the worker process imports this module (torch).
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from severable_client.adapters.config import Config, Release
 from severable_client.adapters.figures import EventFile, MlflowFigures
@@ -20,11 +21,14 @@ from severable_client.errors import AbandonedError
 from severable_client.inspection import Inspected
 from severable_client.job_reports import JobReports
 from severable_client.jobs import part_of, short_id
+from severable_client.peers import Share, together
 from severable_client.placement import Placement
 from severable_client.ports import Job, JobState
 from severable_client.sitting import Custom, Figures, Sitting
 from severable_client.training import Order, read_recipe, recipe_bytes, train_shard
+from severable_client.training_set import TrainingSet
 from severable_diffusion.recipe import Recipe
+from severable_diffusion.team import Team
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Proven
@@ -57,6 +61,7 @@ class JobTraining:
 
         Raises:
             AbandonedError: this process was asked to end, or nobody waits for it; what was done is kept.
+            PeerLostError: a process that trained with this one has ended; what was kept is whole.
             ClientError: the job cannot be done.
         """
         order = self._order()
@@ -73,9 +78,17 @@ class JobTraining:
 
         with storage(f"{self._folder} cannot be made"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        finished = train_shard(
-            order, images, signer, self._on_step, self._on_gate, on_inspected=on_inspected, train=self._sit
-        )
+        with self._together(order, images) as team:
+            finished = train_shard(
+                order,
+                images,
+                signer,
+                self._on_step,
+                self._on_gate,
+                on_inspected=on_inspected,
+                train=self._sit,
+                team=team,
+            )
         for name, data in finished.files.items():
             write_whole(self._folder / name, data)
         write_whole(self._folder / CLAIM, finished.claim.to_bytes())  # last: it says that the files are whole
@@ -109,6 +122,20 @@ class JobTraining:
             place=_place(config, recipe),
             part=part_of(self._job.request, contract),
         )
+
+    def _together(self, order: Order, images: TrainingSet) -> AbstractContextManager[Team]:
+        self._kept.make()
+        share = Share(
+            recipe=order.recipe,
+            images_NCHW=images.images_NCHW,
+            label_N=None if images.label_N is None else images.label_N.numpy(),
+            seed=order.seed,
+            plan=order.place.plan(),
+            size=order.place.processes,
+            folder=self._kept.folder,
+            images=self._kept.images,
+        )
+        return together(share, order.place.plan)
 
     def forget(self) -> None:
         """Remove the checkpoint: nothing follows that could need it."""
@@ -166,10 +193,11 @@ class JobTraining:
 
 def _place(config: Config, recipe: Recipe) -> Placement:
     if recipe.training.privacy is not None:
-        return Placement(threads=config.threads)  # on the CPU in float32: see `private_training`
+        return Placement(threads=config.threads)  # on the CPU, in float32, alone: see `private_training`
     return Placement(
         device=config.device,
         precision=config.precision.value,
         accumulate=config.accumulate,
         threads=config.threads,
+        processes=config.devices,
     )

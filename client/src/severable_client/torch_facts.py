@@ -26,14 +26,14 @@ from severable_diffusion.errors import DiffusionError
 
 
 def facts(home: Path, recipes: Sequence[str], place: Placement) -> dict[str, Any]:
-    """Return what torch is and sees, how a training would compute, and what each recipe takes."""
+    """Return what torch is and sees, how a training would compute, and what one of its processes takes per recipe."""
     cuda = torch.cuda.is_available()
     return {
         "torch": torch.__version__,
         "cuda_build": torch.version.cuda,
         "devices": [_device(number) for number in range(torch.cuda.device_count())] if cuda else [],
         "training": _training(place),
-        "recipes": {digest: _need(home, digest, place.accumulate) for digest in recipes},
+        "recipes": {digest: _need(home, digest, place.accumulate * place.processes) for digest in recipes},
     }
 
 
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         precision=config.precision.value,
         accumulate=config.accumulate,
         threads=config.threads,
+        processes=config.devices,
     )
     sys.stdout.write(json.dumps(facts(args.home, args.recipe, place)) + "\n")
     return 0

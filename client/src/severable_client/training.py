@@ -19,10 +19,11 @@ from severable_client.placement import USUAL, Placement
 from severable_client.ports import JobRequest, RecipeStore
 from severable_client.training_set import TrainingSet
 from severable_diffusion import network
-from severable_diffusion.errors import DiffusionError
+from severable_diffusion.errors import DiffusionError, TeamError
 from severable_diffusion.images import ImageRows
 from severable_diffusion.private_training import trainer_for
 from severable_diffusion.recipe import Recipe
+from severable_diffusion.team import ALONE, Team
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
 from severable_trust.canonical import decode, encode
 from severable_trust.contract import Contract
@@ -103,6 +104,7 @@ def train_shard(
     *,
     on_inspected: Callable[[Inspected], None] = lambda _: None,
     train: Callable[[Trainer, OnProgress], TrainedShard] = Trainer.run,
+    team: Team = ALONE,
 ) -> Finished:
     """Return a trained, measured and claimed shard.
 
@@ -114,14 +116,16 @@ def train_shard(
         on_gate: called once when training is done and measuring begins.
         on_inspected: told what the gate saw, before anything is signed and also when the shard is refused.
         train: does the steps of a fresh trainer; a `Sitting` keeps them.
+        team: the processes that train it together.
 
     Raises:
         GateError: the shard must not leave.
+        TeamError: another process of the team is gone.
         TrainingError: the recipe's network cannot be built or read back.
     """
     _require_enough(order, images, on_inspected)
     with _training_errors(order):
-        trained = train(_trainer(order, images), on_progress)
+        trained = train(_trainer(order, images, team), on_progress)
         on_gate()
         files = _files(order, trained, images=len(images.images_NCHW))
         facts, evidence = _measure(order, trained, files, images.images_NCHW)
@@ -143,6 +147,8 @@ def _require_enough(order: Order, images: TrainingSet, on_inspected: Callable[[I
 def _training_errors(order: Order) -> Iterator[None]:
     try:
         yield
+    except TeamError:
+        raise  # whoever made the team knows what became of the others
     except DiffusionError as error:
         raise TrainingError(str(error)) from error
     except torch.OutOfMemoryError as error:  # where smaller parts of a batch would not help
@@ -150,10 +156,10 @@ def _training_errors(order: Order) -> Iterator[None]:
         raise TrainingError(line) from error
 
 
-def _trainer(order: Order, images: TrainingSet) -> Trainer:
+def _trainer(order: Order, images: TrainingSet, team: Team) -> Trainer:
     torch.set_num_threads(order.place.threads)
     plan = order.place.plan()
-    return trainer_for(order.recipe, images.images_NCHW, order.seed, images.label_N, plan=plan)
+    return trainer_for(order.recipe, images.images_NCHW, order.seed, images.label_N, plan=plan, team=team)
 
 
 def _files(order: Order, trained: TrainedShard, *, images: int) -> dict[str, bytes]:
@@ -176,7 +182,7 @@ def _claim(order: Order, trained: TrainedShard, facts: Measured, gate: GateRepor
         steps=trained.steps,
         loss=trained.loss,
         gate=gate,
-        software=_software(),
+        software=_software(order),
         privacy=_privacy(trained),
         sub_shard=order.part,
     )
@@ -224,12 +230,13 @@ def _manifest(order: Order, *, images: int, steps: int) -> bytes:
             "nonce": order.request.nonce,
             "images": images,
             "steps": steps,
-            "software": dict(_software()),
+            "software": dict(_software(order)),
             **({"execution": unusual} if unusual else {}),
         }
     )
 
 
-def _software() -> tuple[tuple[str, str], ...]:
-    versions = {name: metadata.version(name) for name in SOFTWARE}
+def _software(order: Order) -> tuple[tuple[str, str], ...]:
+    names = (*SOFTWARE, "accelerate") if order.place.processes > 1 else SOFTWARE
+    versions = {name: metadata.version(name) for name in names}
     return tuple(sorted({**versions, "python": platform.python_version()}.items()))

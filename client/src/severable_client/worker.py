@@ -22,7 +22,14 @@ from severable_client.adapters.held_shard import held_claim
 from severable_client.adapters.prepared_images import look_through
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.ending import AGAIN_LATER, asked_to_end, tether_to_parent
-from severable_client.errors import AbandonedError, ClientError, DiskFullError, JobStateError, UnreachableError
+from severable_client.errors import (
+    AbandonedError,
+    ClientError,
+    DiskFullError,
+    JobStateError,
+    PeerLostError,
+    UnreachableError,
+)
 from severable_client.job_reports import EVERY_S, JobReports
 from severable_client.job_training import JobTraining
 from severable_client.jobs import short_id
@@ -71,13 +78,14 @@ class Worker:
             DiskFullError: no space is left; the job can be taken up again.
             UnreachableError: the coordinator did not answer for long; the finished shard waits, and is sent later.
             JobStateError: somebody else has ended the job meanwhile.
+            PeerLostError: a process that trained with this one was killed; the job can be taken up again.
         """
         self._training.begin_anew()
         try:
             claim = held_claim(self._folder, self._home.sides.own) or self._training.run()
             self._training.require_current()
             last = self._kept_back(claim) or self._ship(claim)
-        except (AbandonedError, DiskFullError, JobStateError, UnreachableError):
+        except (AbandonedError, DiskFullError, JobStateError, PeerLostError, UnreachableError):
             raise
         except ClientError as error:
             self._training.require_current()  # an erasure takes files away: that is no failure of the job

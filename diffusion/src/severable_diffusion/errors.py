@@ -6,6 +6,7 @@
     ├── ShardError            a shard's bytes do not fit the recipe
     ├── CheckpointError       a kept training cannot be taken up again
     ├── MemoryShortError      a training does not fit the device's memory
+    ├── TeamError             a process of several that train together is gone
     └── CompositeError        a composite cannot be written, loaded or sampled as asked
 
 Each message is one line: what, where, what to do. Errors of torch, Pillow and safetensors are mapped to these at the
@@ -72,6 +73,10 @@ class CheckpointError(DiffusionError):
 
 class MemoryShortError(DiffusionError):
     """A training does not fit the memory of the device, not even in smaller parts."""
+
+
+class TeamError(DiffusionError):
+    """A process of several that train together is gone, or out of step; the training can be taken up again."""
 
 
 class CompositeError(DiffusionError):

@@ -16,6 +16,7 @@ import torch
 from severable_diffusion.environment import generator, seed_from
 from severable_diffusion.noising import noised
 from severable_diffusion.schedule import NoiseSchedule
+from severable_diffusion.team import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from severable_diffusion.execution import ExecutionPlan
     from severable_diffusion.images import ImageRows
     from severable_diffusion.recipe import Recipe, Training
+    from severable_diffusion.team import Team
 
 MOST = 4096  # images; more would make a look slow and its verdict no surer
 
@@ -83,22 +85,29 @@ class HeldOut:
         """Whether patience is at its end."""
         return self.waited >= self._recipe.training.patience
 
-    def loss(self, average: Callable[..., Any], accumulate: int) -> float:
+    def loss(self, average: Callable[..., Any], accumulate: int, team: Team = ALONE) -> float:
         """Return a network's mean squared error on the held-out images, under noise that is the same every time.
 
         Args:
             average: the moving average as a network, without gradients.
             accumulate: parts that a batch goes through the network in.
+            team: who shares the batches.
         """
         noise = generator(seed_from(_NOISE, str(self._seed).encode()))
         total = 0.0
         size = self._recipe.training.batch
-        for start in range(0, len(self.rows_M), size):
+        for number, start in enumerate(range(0, len(self.rows_M), size)):
             rows_B = self.rows_M[start : start + size]
             label_B = None if self._label_N is None else self._label_N[rows_B]
             batch = noised(self._recipe, self._schedule, self._images_NCHW[rows_B], noise, label_B, drop=0.0)
+            if number % team.size != team.rank:
+                continue  # another's; its noise is drawn all the same
             for part in batch.parts(accumulate):
                 total += len(part.t_B) * float(part.loss(average, self._plan))
+        if team.size > 1:
+            sum_1 = torch.tensor([total], dtype=torch.float64, device=self._plan.device)
+            team.add([sum_1])
+            total = sum_1.item()
         return total / len(self.rows_M)
 
     def judge(self, loss: float, ema: Mapping[str, torch.Tensor], step: int) -> None:

@@ -19,7 +19,7 @@ class Parts:
 
     Args:
         accumulate: parts to begin with, 1 or more.
-        batch: images of a batch; there are no more parts than that.
+        batch: images that this process has of a batch; there are no more parts than that.
         device: for people.
 
     Attributes:
@@ -47,10 +47,15 @@ class Parts:
                 self._back_off(error)
             torch.cuda.empty_cache()  # here and not above: only now does nothing hold the failed try's tensors
 
+    def follow(self) -> None:
+        """Back off as another process of the same training had to."""
+        if not self.backed_off:
+            self.accumulate, self.backed_off = min(self._batch, 2 * self.accumulate), True
+
     def _back_off(self, error: torch.OutOfMemoryError) -> None:
         if self.backed_off or self.accumulate >= self._batch:
             raise MemoryShortError(
                 f"the memory of {self._device} ran out with {self.accumulate} parts to a batch of {self._batch}"
                 f"{', a second time' if self.backed_off else ''}; free some of it or train on a larger device"
             ) from error
-        self.accumulate, self.backed_off = min(self._batch, 2 * self.accumulate), True
+        self.follow()

@@ -24,6 +24,7 @@ from severable_diffusion.errors import RecipeError
 from severable_diffusion.execution import DEFAULT, ExecutionPlan
 from severable_diffusion.parametrization import Parametrization, target
 from severable_diffusion.privacy import Privacy, Spent
+from severable_diffusion.team import ALONE, Team
 from severable_diffusion.training import TrainedShard, Trainer, TrainingProgress
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ def trainer_for(
     label_N: torch.Tensor | None = None,
     *,
     plan: ExecutionPlan = DEFAULT,
+    team: Team = ALONE,
 ) -> Trainer:
     """Return the trainer that a recipe asks for; arguments and errors as `Trainer` and `PrivateTrainer`.
 
-    A private training computes on the CPU in float32, whatever the plan says.
+    A private training computes on the CPU in float32, whatever the plan says, and alone.
     """
     if recipe.training.privacy is None:
-        return Trainer(recipe, images_NCHW, seed, label_N, plan=plan)
+        return Trainer(recipe, images_NCHW, seed, label_N, plan=plan, team=team)
     return PrivateTrainer(recipe, images_NCHW, seed, label_N)
 
 

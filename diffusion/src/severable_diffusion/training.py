@@ -6,7 +6,8 @@ taken up again (`severable_diffusion.checkpoint`).
 
 All state that a step reads or writes is an attribute of `Trainer`, and all randomness comes from its generator, so the
 same recipe, images and seed give the same bytes (one thread; see `severable_diffusion.environment`). How a step is
-executed is the plan's business (`severable_diffusion.execution`); the default plan is the one with the bytes.
+executed is the plan's business (`severable_diffusion.execution`); the default plan is the one with the bytes. Several
+processes may share the batches (`severable_diffusion.team`).
 Shapes: N images, B batch, C, H, W.
 """
 
@@ -26,6 +27,7 @@ from severable_diffusion.memory import Parts
 from severable_diffusion.noising import NoisedBatch, checked_labels, noised
 from severable_diffusion.precision import descend
 from severable_diffusion.schedule import NoiseSchedule
+from severable_diffusion.team import ALONE, Team, join, require_shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,9 +84,11 @@ class Trainer:
         seed: the run's only randomness.
         label_N: int64, the label of each image, where the recipe has conditions.
         plan: how to execute it; anything but the default rounds otherwise.
+        team: the processes that train together; each has a trainer of its own, otherwise equal.
 
     Raises:
-        RecipeError: if the recipe has conditions and there are no labels, or the other way round, or an unknown label.
+        RecipeError: if the recipe has conditions and there are no labels, or the other way round, or an unknown label,
+            or a batch has fewer images than the team members.
 
     Attributes:
         model: the network being trained.
@@ -109,11 +113,13 @@ class Trainer:
         label_N: torch.Tensor | None = None,
         *,
         plan: ExecutionPlan = DEFAULT,
+        team: Team = ALONE,
     ) -> None:
+        require_shares(recipe.training.batch, team)
         if (recipe.training.privacy is not None) is not self.PRIVATE:
             raise RecipeError("training.privacy", "decides the trainer; use `private_training.trainer_for`")
         self.recipe, self.images_NCHW, self.seed = recipe, images_NCHW, seed
-        self.plan = plan
+        self.plan, self.team = plan, team
         self.label_N = checked_labels(recipe, len(images_NCHW), label_N)
         self.schedule = NoiseSchedule.of(recipe.process)
         self.model = network.build_seeded(recipe, seed).train()
@@ -136,7 +142,7 @@ class Trainer:
         if held_out.count(budget, len(images_NCHW)):
             self._rows_N, rows_M = held_out.split(budget, len(images_NCHW), seed)
             self.held_out = held_out.HeldOut(recipe, images_NCHW, self.label_N, rows_M, seed=seed, plan=plan)
-        self.parts = Parts(plan.accumulate, budget.batch, plan.device)
+        self.parts = Parts(plan.accumulate, -(-budget.batch // team.size), plan.device)
 
     @property
     def done(self) -> bool:
@@ -148,11 +154,14 @@ class Trainer:
 
         Raises:
             MemoryShortError: the device's memory ran out a second time.
+            TeamError: a process of the team is gone.
         """
         budget, backed_off = self.recipe.training, self.parts.backed_off
         rate = budget.learning_rate * rate_factor(self.step, self.steps, budget.warmup_steps)
         batch = self._batch()
         loss = self.parts.within_memory(lambda: self._backward(batch))
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        loss = join(self.team, gradients, loss, self.step, self.parts)
         descend(self.optimizer, self.scaler, self._parameters, rate=rate, clip=budget.gradient_clip)
         self.step += 1
         self._average()
@@ -175,10 +184,10 @@ class Trainer:
         return noised(self.recipe, self.schedule, x0_BCHW, self.generator, label_B, drop=drop)
 
     def _backward(self, batch: NoisedBatch) -> torch.Tensor:
-        """Leave the batch's gradient at the parameters and return its loss; done again, it gives the same."""
+        """Leave the gradient of the own part of a batch at the parameters; return its loss."""
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
-        for part in batch.parts(self.parts.accumulate):
+        for part in batch.parts(self.team.size)[self.team.rank].parts(self.parts.accumulate):
             loss = part.loss(self._forward, self.plan)
             if len(part.t_B) < len(batch.t_B):
                 loss = loss * (len(part.t_B) / len(batch.t_B))
@@ -192,7 +201,7 @@ class Trainer:
         held = self.held_out
         if held is None or (self.step % self.recipe.training.check_every and self.step < self.steps):
             return None
-        loss = self.parts.within_memory(lambda: held.loss(self.average, self.parts.accumulate))
+        loss = self.parts.within_memory(lambda: held.loss(self.average, self.parts.accumulate, self.team))
         held.judge(loss, self.ema, self.step)
         return loss
 

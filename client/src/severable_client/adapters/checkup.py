@@ -197,6 +197,5 @@ def _fit(digest: str, home: Home) -> str:
 
 
 def _memory(digest: str, found: dict[str, Any], home: Home) -> str:
-    device = home.config.device
-    free = machine.available_memory() if device == "cpu" else machine.device_memory(found, device)
+    free = machine.process_memory(found, home.config.device, home.config.devices)
     return machine.memory_for(found["recipes"][digest], free)

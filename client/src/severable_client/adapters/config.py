@@ -14,8 +14,10 @@ from severable_client.errors import ConfigError, HomeError
 MAX_THREADS = 256
 MAX_PARTS = 4096
 MAX_GRACE_S = 3600
+MAX_DEVICES = 64
 
 _DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,2})?")
+_SEVERAL = re.compile(r"cpu|cuda")
 
 
 class Release(StrEnum):
@@ -51,6 +53,8 @@ class Config:
         grace_s: seconds that a worker gets to come to a good place when the daemon is asked to end, 0 to 3600.
         statement_key: URI of a statement key that a token or key service holds; "" for the file keys/statement.pem.
         device: where a training computes: cpu, cuda or cuda:N; on a GPU one seed does not promise the same bytes.
+        devices: processes that share a training, 1 to 64: on GPUs one for each from cuda:0 on, on the CPU so many times
+            `threads`.
         precision: the type that a training multiplies in: auto, float32, bf16 or fp16.
         accumulate: parts that a training's batch goes through the network in, 1 to 4096; more parts take less memory.
         checkpoint_minutes: between two checkpoints of a training, 0.01 to 1440.
@@ -71,6 +75,7 @@ class Config:
     grace_s: int = 30
     statement_key: str = ""
     device: str = "cpu"
+    devices: int = 1
     precision: Precision = Precision.AUTO
     accumulate: int = 1
     checkpoint_minutes: float = 10.0
@@ -100,7 +105,7 @@ def read_config(path: Path) -> Config:
 def _checked(given: Fields) -> Config:
     given.require_known(frozenset(field.name for field in fields(Config)))
     names = {name: given.name(name) for name in ("data", "exchange", "fleet", "legal_name", "party")}
-    return Config(
+    config = Config(
         **names,
         threads=given.whole("threads", 1, 1, MAX_THREADS),
         fit=given.switch("fit", default=False),
@@ -109,6 +114,7 @@ def _checked(given: Fields) -> Config:
         grace_s=given.whole("grace_s", 30, 0, MAX_GRACE_S),
         statement_key=given.text("statement_key", ""),
         device=given.pattern("device", "cpu", _DEVICE, "cpu, cuda or cuda:N"),
+        devices=given.whole("devices", 1, 1, MAX_DEVICES),
         precision=given.word("precision", Precision.AUTO),
         accumulate=given.whole("accumulate", 1, 1, MAX_PARTS),
         checkpoint_minutes=given.minutes("checkpoint_minutes", 10.0, 0.01),
@@ -116,6 +122,9 @@ def _checked(given: Fields) -> Config:
         tensorboard=given.switch("tensorboard", default=True),
         mlflow=given.text("mlflow", ""),
     )
+    if config.devices > 1:
+        given.pattern("device", "cpu", _SEVERAL, "cpu or cuda, since 'devices' is more than 1,")
+    return config
 
 
 def write_config(path: Path, config: Config) -> None:

@@ -78,7 +78,8 @@ def training_on(found: dict[str, Any]) -> str:
         UnwellError: not as config.yaml says.
     """
     if "problem" in found["training"]:
-        raise UnwellError(found["training"]["problem"], "correct `device` in config.yaml")
+        remedy = "correct `device` and `devices` in config.yaml"
+        raise UnwellError(found["training"]["problem"], remedy)
     line: str = found["training"]["line"]
     return line
 
@@ -97,6 +98,18 @@ def memory_for(need: dict[str, Any], available: int) -> str:
         remedy = "end other programs, add memory, or ask the coordinator for a recipe with a smaller batch"
         raise UnwellError(line, remedy)
     return line
+
+
+def process_memory(found: dict[str, Any], device: str, devices: int) -> int:
+    """Return the bytes that are free for one of a training's processes.
+
+    Raises:
+        UnwellError: torch sees fewer GPUs.
+    """
+    if device == "cpu":
+        return available_memory() // devices
+    names = [device] if devices == 1 else [f"{device}:{number}" for number in range(devices)]
+    return min(device_memory(found, name) for name in names)
 
 
 def device_memory(found: dict[str, Any], device: str) -> int:

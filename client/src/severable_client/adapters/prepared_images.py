@@ -48,8 +48,13 @@ class MappedImages:
     """
 
     def __init__(self, path: Path, image: ImageSpace) -> None:
+        self._made_of = (path, image)
         shape = (-1, image.size, image.size, image.channels)
         self._pixels_NHWC = np.memmap(path, np.uint8, mode="r").reshape(shape)
+
+    def __reduce__(self) -> tuple[type["MappedImages"], tuple[Path, ImageSpace]]:
+        """Return what another process maps the same file by; its content is not sent."""
+        return MappedImages, self._made_of
 
     def __len__(self) -> int:
         """Return how many there are."""

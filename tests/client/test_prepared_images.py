@@ -2,8 +2,6 @@
 
 import pickle
 import stat
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 from client.image_sets import Sample, as_archives, bomb, png
 from client.samples import RECIPE_BYTES, TINY, Federation, make_home, write_images
 from PIL import Image
+from tools import run_python
 
 from severable_client.adapters.data_folder import open_source
 from severable_client.adapters.keys import loose_permissions
@@ -270,8 +269,6 @@ def test_a_set_several_times_larger_than_the_memory_allowed_is_prepared_and_read
     folder.mkdir()
     for number in range(256):
         Image.new("RGB", (512, 512), (number, number, number)).save(folder / f"{number:03d}.png", compress_level=1)
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", IN_LITTLE_MEMORY, str(folder), "48"], capture_output=True, text=True, check=False
-    )
+    done = run_python(IN_LITTLE_MEMORY, str(folder), "48")
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines() == ["256 0.0", "the set itself does not fit"]

@@ -1,8 +1,6 @@
 """A training that is kept, ended and taken up again ends with the bytes of one that never was."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from diffusion.recipes import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
+from tools import run_python
 
 from severable_diffusion import checkpoint, network, training_state
 from severable_diffusion.errors import CheckpointError
@@ -174,7 +173,7 @@ except OSError as error:
 
 def test_a_write_that_the_system_refuses_midway_leaves_the_former_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "c"
-    done = subprocess.run([sys.executable, "-c", LIMITED, str(path)], capture_output=True, text=True, check=False)
+    done = run_python(LIMITED, str(path))
     assert done.stdout.startswith("refused"), done.stderr
     assert [one.name for one in tmp_path.iterdir()] == ["c"]
     trainer = trainer_of(PLAIN)

@@ -17,7 +17,7 @@ from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import Trainer, TrainingProgress
 
 X_NCHW = torch.rand(30, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
-WATCH = {"max_steps": 8, "held_out": 0.7, "check_every": 2, "patience": 3}
+WATCH = {"max_steps": 8, "held_out": 0.5, "check_every": 2, "patience": 3}
 RECIPES = {
     "plain": tiny(training={"max_steps": 8}),
     "labelled": tiny(training={"max_steps": 8}, conditions={"labels": ["round", "square"]}),

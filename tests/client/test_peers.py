@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from client.exchange_service import Service, serving
 from client.samples import Federation, make_home, tiny_recipe
-from client.test_interrupted import PATIENCE_S, command, queued, stamp, uninterrupted, until
+from client.test_interrupted import PATIENCE_S, stamp, until
+from client.worker_runs import command, queued, uninterrupted
 from safetensors.torch import load
 
 from severable_client.adapters.config import write_config
@@ -25,7 +26,6 @@ from severable_client.ports import Job
 from severable_client.training import read_recipe
 from severable_diffusion import network
 
-pytest.importorskip("accelerate")
 pytestmark = pytest.mark.integration
 
 SHORT = tiny_recipe(max_steps=40, epochs=100_000, held_out=0.2, check_every=10)
@@ -114,6 +114,7 @@ def test_two_processes_ship_the_weights_of_one_up_to_rounding_and_say_that_they_
     assert manifest["software"].keys() >= {"accelerate", "torch"}
 
 
+@pytest.mark.soak
 def test_a_job_of_which_one_process_was_killed_is_taken_up_to_the_bytes_of_two_that_were_not(
     home: Home, federation: Federation, service: Service
 ) -> None:

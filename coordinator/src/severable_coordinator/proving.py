@@ -47,19 +47,18 @@ class Proving:
 
         Returns:
             equal: whether every file of every composite is; composites: for each its group, id, how many files were
-            compared and which differ; environment here and environments that the manifests name; seconds.
-
-        Raises:
-            ConflictError: a composite holds a removed shard, or has been replaced since.
+            compared and which differ, and `not_proven` with the reason where nothing could be compared; environment
+            here and the one that each manifest names; seconds.
         """
         begun, told = time.perf_counter(), []
         for composite_id in composites:
             record = self._record(composite_id)
-            if held := set(record.members) & set(gone):
-                raise ConflictError(f"composite {record.id} holds removed shard {min(held)}; remove it again")
-            told.append(self._compared(record, progress))
+            try:
+                told.append(self._compared(record, gone, progress))
+            except ConflictError as error:
+                told.append({"group": record.group, "composite": str(record.id), "not_proven": str(error)})
         return {
-            "equal": all(not one["differing"] for one in told),
+            "equal": all("not_proven" not in one and not one["differing"] for one in told),
             "composites": told,
             "environment": describe(),
             "seconds": round(time.perf_counter() - begun, 3),
@@ -71,7 +70,9 @@ class Proving:
                 return record
         raise NotFoundError(f"no composite {composite_id} is known here")
 
-    def _compared(self, record: CompositeRecord, progress: Progress) -> Facts:
+    def _compared(self, record: CompositeRecord, gone: list[Digest], progress: Progress) -> Facts:
+        if held := set(record.members) & set(gone):
+            raise ConflictError(f"it holds removed shard {min(held)}")
         members = set_of(self.building, record)
         manifest = read_unverified(Envelope.parse(record.manifest), CompositeManifest)
         signed = {file.name: file.digest for file in manifest.files}

@@ -4,14 +4,14 @@ The measure needs nothing of the shards that leave but their ids and lambdas (`s
 made in idle time, before anybody asks, or after the erasure, and is the same figure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.composite_files import recipe_of, weights_of
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
-from severable_coordinator.ports import CompositeRecord, Vault
+from severable_coordinator.ports import CompositeRecord, CompositeStore, ShardState, Vault
 from severable_coordinator.shard_sets import ShardSet
 from severable_diffusion import network, shard_set
 from severable_diffusion.errors import CompositeError
@@ -32,6 +32,7 @@ class Retained:
     """Measures departures, each once."""
 
     building: Building
+    composites: CompositeStore
     vault: Vault
     samples: int = SAMPLES
     seed: int = SEED
@@ -77,6 +78,32 @@ class Retained:
         low, high = told.interval
         return asdict(told) | {"low": low, "high": high}
 
+    def of_removal(
+        self, changes: Sequence[Sequence[str]], subjects: Collection[Digest], progress: Progress, *, measure: bool
+    ) -> list[Facts]:
+        """The figure of each composite that a removal rebuilt: the kept one, or measured now if that is asked for.
+
+        Args:
+            changes: of each group its name, the composite before, its router, the composite after ("" for none).
+            subjects: the removed shards.
+            progress: told how far a measurement is.
+            measure: whether to measure what nobody measured yet.
+        """
+        records, told = {(one.group, str(one.id)): one for one in self.composites.composites(None)}, []
+        for group, before, _, after, *_ in changes:
+            if not after:
+                continue
+            try:
+                left = set_of(self.building, records[group, after])
+            except ConflictError:  # another removal took it apart since
+                continue
+            lambdas = lambdas_of(records[group, before])
+            gone = {shard.hex: weight for shard, weight in lambdas.items() if shard in subjects}
+            found = self.measure(left, gone, progress) if measure else self.kept(left, gone)
+            if found is not None:
+                told.append({"group": group, **found})
+        return told
+
     def _file(self, after: ShardSet, gone: Gone) -> str:
         """A name for one departure: who left, at which lambdas of all, measured how."""
         shares = [[str(shard.id), weight] for shard, weight in zip(after.shards, after.weights, strict=True)]
@@ -101,7 +128,7 @@ def set_of(building: Building, composite: CompositeRecord) -> ShardSet:
     """The set that a composite was made of. ConflictError when a shard of it is not in use any more."""
     weights = lambdas_of(composite)
     shards = tuple(building.shards.shard(shard) for shard in sorted(weights))
-    if gone := [shard for shard in shards if shard.state != "live"]:
+    if gone := [shard for shard in shards if shard.state is not ShardState.LIVE]:
         raise ConflictError(f"composite {composite.id} held {gone[0].party}'s shard, which was removed since")
     return ShardSet(
         group=composite.group,

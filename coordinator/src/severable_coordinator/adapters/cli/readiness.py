@@ -12,6 +12,7 @@ import typer
 
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import ProgressLines, listing
+from severable_coordinator.adapters.idle import preparing_lock
 from severable_coordinator.bootstrap import Coordinator, open_home
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def readiness(
         _prepare(coordinator)
     from severable_coordinator.outlook import outlooks  # noqa: PLC0415  # imports torch
 
-    found = outlooks(coordinator.readiness, coordinator.recipients_of)
+    found = outlooks(coordinator.readiness, lambda _composite: ())
     if how is Format.JSON:
         print(json.dumps([asdict(one) for one in found], indent=2, default=str))
         return
@@ -47,6 +48,11 @@ def readiness(
 
 def _prepare(coordinator: Coordinator) -> None:
     """Do all that there is to do, one thing after another, until a signal says stop."""
+    with preparing_lock(coordinator.layout):
+        _prepare_all(coordinator)
+
+
+def _prepare_all(coordinator: Coordinator) -> None:
     os.nice(_NICE)
     stop = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -134,7 +134,8 @@ def test_a_new_shard_makes_what_was_prepared_stale(world: World) -> None:
     done = prepare(world.coordinator)
     assert before not in world.coordinator.vault.compartments()
     # without press the set is the one that is in use now: its router is there
-    assert done == [f"router without {name}" for name in sorted(PARTIES)]
+    assert done[0] == f"router of {GROUP} as it would be assembled now"
+    assert done[1:] == [f"router without {name}" for name in sorted(PARTIES)]
     live = compartment_of(world.coordinator.building.live(GROUP).members)
     assert world.coordinator.vault.holds(live, "router.json")
     assert not world.coordinator.vault.holds(live, MARK)
@@ -155,21 +156,30 @@ def test_an_interruption_loses_one_router_and_leaves_no_half_of_it(world: World)
 
 
 def test_preparing_gives_way_while_a_removal_runs_and_derives_nothing_of_a_shard_on_its_way_out(world: World) -> None:
-    request = request_removal(world, "agency")
     shard = world.coordinator.shards.shards(party="agency")[0].id
+    requests: list[Digest] = []
 
-    def removal_begins(_what: str, done: int, total: int) -> None:
+    def removal_comes_between(_what: str, done: int, total: int) -> None:
         if done == total:  # the training's last step: what follows is calibration and the writing
-            world.coordinator.removal.run(world.coordinator.removals.removal(request), quiet)
+            requests.append(request_removal(world, "agency"))
+            run(world, requests[0])
 
     readiness = routers(world.coordinator)
-    readiness.vault.unlink(left_without(world, "archive").compartment, "")
-    readiness.prepare_next(never, quiet)
-    readiness.prepare_next(never, removal_begins)
+    assert readiness.prepare_next(never, quiet) is not None
+    readiness.prepare_next(never, removal_comes_between)
     assert world.coordinator.building.compartments([shard]) == []
     assert world.coordinator.vault.names("agency") == []
-    world.coordinator.removals.set_state(request, "in_progress")
+    assert world.coordinator.vault.key_id("agency") == ""
+    world.coordinator.removals.set_state(requests[0], "in_progress")
     assert readiness.prepare_next(never, quiet) is None
+
+
+def test_while_a_notice_runs_the_set_without_the_party_is_prepared(world: World) -> None:
+    request_removal(world, "agency")  # its contract has ended, its shard is still there
+    after = world.coordinator.building.members(GROUP)
+    assert {shard.party for shard in after.shards} == {"archive", "clinic"}
+    assert prepare(world.coordinator)[0] == f"router of {GROUP} as it would be assembled now"
+    assert world.coordinator.vault.holds(after.compartment, "router.json")
 
 
 def test_an_altered_prepared_router_does_not_hold_a_removal_up(world: World) -> None:

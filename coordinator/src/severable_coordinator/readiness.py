@@ -81,7 +81,10 @@ class Readiness:
         """What there is to do: the routers that are not there first, each set once, then the figures of quality."""
         jobs: dict[str, Job] = {}
         for one in self.departures():
-            after = one.after
+            before, after = one.before, one.after
+            if not self.is_prepared(before):  # shards came, or a contract ended and its removal is to come
+                what = f"router of {one.group} as it would be assembled now"
+                jobs.setdefault(before.compartment, Job(what=what, members=before))
             if after is not None and not self.is_prepared(after):
                 jobs.setdefault(after.compartment, Job(what=f"router without {one.party}", members=after))
         for one in self.departures():

@@ -5,7 +5,6 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -41,7 +40,7 @@ def readiness(
 
     found = outlooks(coordinator.readiness, lambda _composite: ())
     if how is Format.JSON:
-        print(json.dumps([asdict(one) for one in found], indent=2, default=str))
+        print(json.dumps([_plain(one) for one in found], indent=2))
         return
     listing([_row(one, change) for one in found for change in one.changes], how, "no composite yet; assemble one first")
 
@@ -77,6 +76,22 @@ def _prepare_all(coordinator: Coordinator) -> None:
             signal.signal(number, handler)
     if left := len(prepared.missing()):
         print(f"{left} things are left to prepare; run it again to go on", file=sys.stderr)
+
+
+def _plain(one: "Outlook") -> dict[str, object]:
+    changes = [
+        {
+            "group": change.group,
+            "before": None if change.before is None else str(change.before),
+            "after": None if change.after is None else str(change.after),
+            "retired": change.retired,
+            "prepared": change.prepared,
+            "quality": change.quality,
+            "recipients": list(change.recipients),
+        }
+        for change in one.changes
+    ]
+    return {"party": one.party, "seconds": one.seconds, "basis": one.basis, "changes": changes}
 
 
 def _row(one: "Outlook", change: "Change") -> dict[str, object]:

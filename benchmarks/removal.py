@@ -105,13 +105,10 @@ def removed(world: Parties, trained: Trained, parties: list[str], scratch: Path)
     while prepared.readiness.prepare_next(lambda: False, quiet):
         pass
     prepared_s = time.perf_counter() - begun
-    prepared.database.close()
-    ready = Parties.__new__(Parties)  # the same parties over the prepared home
-    ready.__dict__ |= world.__dict__ | {"home": scratch / "prepared", "coordinator": prepared}
     turns = []
     for party in parties:
         cold = timed(world, world.copied(scratch / f"cold-{party}"), party)
-        eager = timed(ready, ready.copied(scratch / f"eager-{party}"), party)
+        eager = timed(world, world.copied(scratch / f"eager-{party}", prepared), party)
         if cold["after"] != eager["after"]:
             raise SystemExit(f"removal of {party}: the prepared composite is not the cold one's")
         turns.append({"party": party, "cold": cold, "eager": eager})

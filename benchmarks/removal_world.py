@@ -166,10 +166,11 @@ class Parties(World):
         made.coordinator.building.assemble(GROUP, quiet)
         return made
 
-    def copied(self, home: Path) -> Coordinator:
-        """The same coordinator in a home of its own: what is done to it is not done here."""
-        self.coordinator.database.close()
-        shutil.copytree(self.home, home)
+    def copied(self, home: Path, source: Coordinator | None = None) -> Coordinator:
+        """A coordinator, this one by default, in a home of its own: what is done to it is not done here."""
+        source = source or self.coordinator
+        source.database.close()
+        shutil.copytree(source.layout.home, home)
         opened = open_home(home)
         return Coordinator(opened.layout, opened.config, self.clock)
 

@@ -16,6 +16,7 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ PACKAGES = ("torch", "diffusers", "numpy", "scikit-learn")
 DIGITS = recording.ROOT / "deploy/severable_demo/recipes/digits.json"
 FASHION = recording.ROOT / "benchmarks/quality/sizes/cpu.json"
 SIZES: dict[str, dict[str, Any]] = {
-    "full": {"steps": 8000, "samples": 4000, "turns": 3, "per_class": None},
+    "full": {"steps": 8000, "samples": 20_000, "turns": 3, "per_class": None},
     "small": {"steps": 40, "samples": 200, "turns": 1, "per_class": 60},
 }
 BARS = {
@@ -62,7 +63,7 @@ def main() -> None:
         trained = train(images, recipe)
         world = Parties.with_shards(Path(scratch) / "home", recipe, trained)
         say("composite assembled")
-        figures = removed(world, trained, list(images.rows)[: args.turns], Path(scratch))
+        figures = removed(world, trained, list(images.rows)[: args.turns], min(512, args.samples), Path(scratch))
         figures |= retained(world, images, args.samples) | membership(world, images, Path(scratch))
     figures |= _crash_points(args.crash_points)
     figures["bars"] = {name: f"{sign} {bar}" for name, (sign, bar) in BARS.items()}
@@ -98,17 +99,19 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def removed(world: Parties, trained: Trained, parties: list[str], scratch: Path) -> dict[str, Any]:
+def removed(world: Parties, trained: Trained, parties: list[str], samples: int, scratch: Path) -> dict[str, Any]:
     """Remove one party after another, each from fresh copies: cold, and with the routers prepared."""
     begun = time.perf_counter()
     prepared = world.copied(scratch / "prepared")
-    while prepared.readiness.prepare_next(lambda: False, quiet):
+    routers = replace(prepared.readiness, retained=None)
+    while routers.prepare_next(lambda: False, quiet):
         pass
     prepared_s = time.perf_counter() - begun
+    say(f"{len(world.owners)} routers prepared in {prepared_s:.1f} s")
     turns = []
     for party in parties:
-        cold = timed(world, world.copied(scratch / f"cold-{party}"), party)
-        eager = timed(world, world.copied(scratch / f"eager-{party}", prepared), party)
+        cold = timed(world, world.copied(scratch / f"cold-{party}"), party, samples)
+        eager = timed(world, world.copied(scratch / f"eager-{party}", prepared), party, samples)
         if cold["after"] != eager["after"]:
             raise SystemExit(f"removal of {party}: the prepared composite is not the cold one's")
         turns.append({"party": party, "cold": cold, "eager": eager})
@@ -130,7 +133,7 @@ def removed(world: Parties, trained: Trained, parties: list[str], scratch: Path)
     }
 
 
-def timed(world: Parties, coordinator: Coordinator, party: str) -> dict[str, Any]:
+def timed(world: Parties, coordinator: Coordinator, party: str, samples: int) -> dict[str, Any]:
     """Carry a removal out, with proof, and say when each step began and what it ended in."""
     marks: list[tuple[str, float]] = []
     begun = time.perf_counter()
@@ -141,7 +144,8 @@ def timed(world: Parties, coordinator: Coordinator, party: str) -> dict[str, Any
 
     request = world.request(coordinator, party)
     asked_s = time.perf_counter() - begun
-    record = coordinator.removal.run(coordinator.removals.removal(request), stamp, prove=True)
+    removal = replace(coordinator.removal, retained=replace(coordinator.removal.retained, samples=samples))
+    record = removal.run(coordinator.removals.removal(request), stamp, prove=True)
     ends = {name: marks[place + 1][1] for place, (name, _) in enumerate(marks[:-1])}
     begins = dict(marks)
     after = coordinator.building.live(GROUP)

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from coordinator.command_line import Cli
 from coordinator.federation import GROUP, ManualClock, World, quiet
 
+from severable_coordinator.composite_files import write_files
 from severable_coordinator.proving import FOLDER
 from severable_coordinator.stores import utc_now
 from severable_trust.bundle import verify_receipt
@@ -105,12 +107,13 @@ def test_what_a_proof_that_was_cut_off_left_is_found_by_the_next_removal(
     first = removed(world, "agency", prove=False)
     shard = world.coordinator.shards.shards(party="press")[0].id
 
-    def cut_off(*_arguments: object, **_options: object) -> None:
+    def cut_off(*arguments: Any) -> None:
+        write_files(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as power_cut:
         power_cut.setattr("severable_coordinator.proving.shutil.rmtree", lambda *_a, **_o: None)
-        power_cut.setattr("severable_coordinator.proving.file_digests", cut_off)
+        power_cut.setattr("severable_coordinator.proving.write_files", cut_off)
         with pytest.raises(KeyboardInterrupt):
             world.coordinator.removal.prove(world.coordinator.removals.removal(first), quiet)
     assert list((world.coordinator.layout.work / FOLDER).rglob(shard.hex))

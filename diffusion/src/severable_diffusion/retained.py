@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from severable_diffusion.bank import Bank
+    from severable_diffusion.recipe import Recipe
 
 PURPOSE = b"severable retained quality v1"
 REPEATS = 200
@@ -191,14 +192,22 @@ class _Blank(nn.Module):
         return (torch.zeros_like(x_NCHW),)
 
 
-def _stays(remaining: ShardSet, gone: Mapping[str, float], samples: int, seed: int) -> torch.Tensor:
-    """Return which samples the remaining shards had made before, by drawing lots for all shards with blank networks."""
-    members = {shard_id: Member(share=one.share) for shard_id, one in remaining.members.items()}
-    members |= {shard_id: Member(share=share) for shard_id, share in gone.items()}
-    whole = ShardSet(remaining.recipe, {shard_id: _Blank() for shard_id in members}, members)
-    pipeline = CompositePipeline(whole, scheduler_for(remaining.recipe))
+def lots_alone(recipe: Recipe, shares: Mapping[str, float]) -> CompositePipeline:
+    """Return a composite of blank networks, with the lambdas given by shard id: it draws lots, and no images."""
+    members = {shard_id: Member(share=share) for shard_id, share in shares.items()}
+    pipeline = CompositePipeline(
+        ShardSet(recipe, {shard_id: _Blank() for shard_id in members}, members), scheduler_for(recipe)
+    )
     pipeline.set_progress_bar_config(disable=True)
-    realised_N = draw(pipeline, DEFAULT, count=samples, seed=seed).attribution.realised_N
-    if realised_N is None:
+    return pipeline
+
+
+def _stays(remaining: ShardSet, gone: Mapping[str, float], samples: int, seed: int) -> torch.Tensor:
+    """Return which samples the remaining shards had made before, by drawing lots for all shards."""
+    shares = {shard_id: one.share for shard_id, one in remaining.members.items()} | dict(gone)
+    pipeline = lots_alone(remaining.recipe, shares)
+    attribution = draw(pipeline, DEFAULT, count=samples, seed=seed).attribution
+    if attribution.realised_N is None:
         raise CompositeError("the default dispatch binds no sample to a shard; this measure needs one that does")
-    return torch.isin(realised_N, torch.tensor([whole.shard_ids.index(shard_id) for shard_id in remaining.shard_ids]))
+    own = torch.tensor([attribution.shard_ids.index(shard_id) for shard_id in remaining.shard_ids])
+    return torch.isin(attribution.realised_N, own)

@@ -37,8 +37,8 @@ PACKAGES = ("torch", "diffusers", "numpy", "scikit-learn")
 DIGITS = recording.ROOT / "deploy/severable_demo/recipes/digits.json"
 FASHION = recording.ROOT / "benchmarks/quality/sizes/cpu.json"
 SIZES: dict[str, dict[str, Any]] = {
-    "full": {"steps": 8000, "samples": 20_000, "turns": 3, "per_class": None},
-    "small": {"steps": 40, "samples": 200, "turns": 1, "per_class": 60},
+    "full": {"steps": 8000, "samples": 20_000, "turns": 3, "per_class": None, "router_steps": None},
+    "small": {"steps": 40, "samples": 200, "turns": 1, "per_class": 60, "router_steps": 20},
 }
 BARS = {
     "speedup_eager": (">=", 100.0),
@@ -54,10 +54,12 @@ def main() -> None:
     args = _arguments()
     torch.set_num_threads(1)
     images = read_images(args.data, args.dataset, args.pixels, args.per_class)
-    training = {"epochs": 1_000_000, "max_steps": args.steps}
+    training = {"epochs": 1_000_000, "max_steps": args.steps}  # the steps decide, however few the images
     if args.batch:
         training["batch"] = args.batch
-    recipe = recipe_of(DIGITS if args.data is None else FASHION, images, {"training": training})
+    router = {"steps": args.router_steps} if args.router_steps else {}
+    base = DIGITS if args.data is None else FASHION
+    recipe = recipe_of(base, images, {"training": training, "router": router})
     say(f"{images.name}: {len(images.train_NCHW)} images of {len(images.rows)} parties, {args.steps} steps a shard")
     with tempfile.TemporaryDirectory() as scratch:
         trained = train(images, recipe)
@@ -86,6 +88,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pixels", type=int, default=16, help="size of the images")
     parser.add_argument("--size", choices=sorted(SIZES), default="full", help="small: figures mean nothing")
     parser.add_argument("--steps", type=int, help="optimizer steps of one shard")
+    parser.add_argument("--router-steps", type=int, help="optimizer steps of a router; the recipe's by default")
     parser.add_argument("--batch", type=int, help="images of a step; the recipe's by default")
     parser.add_argument("--per-class", type=int, help="training images of each class; all by default")
     parser.add_argument("--samples", type=int, help="images drawn for each Frechet distance")

@@ -7,7 +7,7 @@ import removal
 import torch
 from coordinator.federation import REPOSITORY
 from removal_quality import drawn, membership, pipeline_of, retained, winners
-from removal_world import Images, Parties, Trained, read_images, recipe_of, train
+from removal_world import SEED, Images, Parties, Trained, read_images, recipe_of, train
 
 STEPS = 2
 
@@ -48,7 +48,7 @@ def test_two_images_of_a_position_are_what_the_composites_without_each_party_dra
     noise_NCHW = torch.randn((40, 1, 8, 8), generator=torch.Generator().manual_seed(1))
     rest = [shard for shard in ids if shard != ids[2]]
     ours_NCHW = drawn(pipeline, noise_NCHW, winners(pipeline, noise_NCHW, rest))
-    source = torch.Generator().manual_seed(removal.SEED)
+    source = torch.Generator().manual_seed(SEED)
     real_NCHW, told = pipeline(40, source, latents=noise_NCHW, allowed=rest, output_type="pt", return_dict=False)
     assert torch.equal(winners(pipeline, noise_NCHW, rest), told.realised_N)
     torch.testing.assert_close(ours_NCHW, real_NCHW, atol=1e-5, rtol=0)

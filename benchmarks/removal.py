@@ -37,7 +37,7 @@ PACKAGES = ("torch", "diffusers", "numpy", "scikit-learn")
 DIGITS = recording.ROOT / "deploy/severable_demo/recipes/digits.json"
 FASHION = recording.ROOT / "benchmarks/quality/sizes/cpu.json"
 SIZES: dict[str, dict[str, Any]] = {
-    "full": {"steps": 8000, "samples": 20_000, "turns": 3, "per_class": None, "router_steps": None},
+    "full": {"steps": 8000, "samples": 20_000, "turns": 3, "per_class": 1000, "router_steps": None},
     "small": {"steps": 40, "samples": 200, "turns": 1, "per_class": 60, "router_steps": 20},
 }
 BARS = {
@@ -90,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="optimizer steps of one shard")
     parser.add_argument("--router-steps", type=int, help="optimizer steps of a router; the recipe's by default")
     parser.add_argument("--batch", type=int, help="images of a step; the recipe's by default")
-    parser.add_argument("--per-class", type=int, help="training images of each class; all by default")
+    parser.add_argument("--per-class", type=int, help="training images of each class of --data")
     parser.add_argument("--samples", type=int, help="images drawn for each Frechet distance")
     parser.add_argument("--turns", type=int, help="how many parties are removed, each from a fresh copy")
     parser.add_argument("--crash-points", type=Path, help="JSON with crash_points and crash_points_passed of the tests")
@@ -111,7 +111,7 @@ def removed(world: Parties, trained: Trained, parties: list[str], samples: int, 
         pass
     prepared_s = time.perf_counter() - begun
     say(f"{len(world.owners)} routers prepared in {prepared_s:.1f} s")
-    turns = []
+    turns: list[dict[str, Any]] = []
     for party in parties:
         cold = timed(world, world.copied(scratch / f"cold-{party}"), party, samples)
         eager = timed(world, world.copied(scratch / f"eager-{party}", prepared), party, samples)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from coordinator.federation import GROUP, quiet
+from diffusers.utils.logging import disable_progress_bar
 from quality.removals import Removal, standard_error
 from removal_world import SEED, Images, Parties, say
 
@@ -69,6 +70,7 @@ def retained(world: Parties, images: Images, samples: int) -> dict[str, Any]:
 
 def pipeline_of(world: Parties) -> CompositePipeline:
     """The composite of all parties, loaded as a licensee does."""
+    disable_progress_bar()
     building = world.coordinator.building
     pipeline = CompositePipeline.from_pretrained(building.directory(building.live(GROUP)))
     pipeline.set_progress_bar_config(disable=True)
@@ -79,10 +81,12 @@ def winners(pipeline: CompositePipeline, noise_NCHW: torch.Tensor, allowed: Coll
     """Return the place of the shard that makes each sample, where some shards may be used; no network is run."""
     shares = {shard: one.share for shard, one in pipeline.shards.members.items()}
     lots, source, found = lots_alone(pipeline.shards.recipe, shares), generator(SEED), list[torch.Tensor]()
-    for part_NCHW in noise_NCHW.split(BATCH):
+    for part_NCHW in torch.split(noise_NCHW, BATCH):
         _, told = lots(
             len(part_NCHW), source, latents=part_NCHW, allowed=list(allowed), output_type="pt", return_dict=False
         )
+        if told.realised_N is None:
+            raise ValueError("the default dispatch binds every sample to a shard, and did not")
         found.append(told.realised_N)
     return torch.cat(found)
 
@@ -91,7 +95,7 @@ def drawn(pipeline: CompositePipeline, noise_NCHW: torch.Tensor, shard_N: torch.
     """Return each sample as its shard makes it."""
     x_NCHW = torch.empty_like(noise_NCHW)
     for place, shard in enumerate(pipeline.shards.shard_ids):
-        for rows_N in (shard_N == place).nonzero()[:, 0].split(BATCH):
+        for rows_N in torch.split((shard_N == place).nonzero()[:, 0], BATCH):
             if len(rows_N):
                 x_NCHW[rows_N], _ = pipeline(
                     len(rows_N), latents=noise_NCHW[rows_N], allowed=[shard], output_type="pt", return_dict=False

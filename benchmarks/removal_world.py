@@ -64,8 +64,7 @@ class Images:
 
     def held_out(self, party: str) -> torch.Tensor:
         """Return the test images of a party's classes."""
-        held = self.train_label_N[self.rows[party]].unique()
-        return self.test_NCHW[torch.isin(self.test_label_N, held)]
+        return self.test_NCHW[torch.isin(self.test_label_N, self.train_label_N[self.rows[party]])]
 
 
 def read_images(folder: Path | None, name: str, pixels: int, per_class: int | None) -> Images:
@@ -91,8 +90,8 @@ def read_images(folder: Path | None, name: str, pixels: int, per_class: int | No
 
 def recipe_of(base: Path, images: Images, changes: Mapping[str, Mapping[str, object]]) -> Recipe:
     """Read a recipe file (or a size of benchmarks/quality), fit it to the images, and change fields of its sections."""
-    value = json.loads(base.read_text())
-    value: dict[str, Any] = value.get("recipe", value)
+    read: dict[str, Any] = json.loads(base.read_text())
+    value: dict[str, Any] = read.get("recipe", read)
     _, channels, size, _ = images.train_NCHW.shape
     value["image"] = {"channels": channels, "size": size}
     for section, fields in changes.items():

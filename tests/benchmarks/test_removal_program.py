@@ -50,6 +50,7 @@ def test_two_images_of_a_position_are_what_the_composites_without_each_party_dra
     ours_NCHW = drawn(pipeline, noise_NCHW, winners(pipeline, noise_NCHW, rest))
     source = torch.Generator().manual_seed(SEED)
     real_NCHW, told = pipeline(40, source, latents=noise_NCHW, allowed=rest, output_type="pt", return_dict=False)
+    assert told.realised_N is not None
     assert torch.equal(winners(pipeline, noise_NCHW, rest), told.realised_N)
     torch.testing.assert_close(ours_NCHW, real_NCHW, atol=1e-5, rtol=0)
 

@@ -142,7 +142,7 @@ def test_a_new_shard_makes_what_was_prepared_stale(world: World) -> None:
 
 
 def test_an_interruption_loses_one_router_and_leaves_no_half_of_it(world: World) -> None:
-    readiness, seen = routers(world.coordinator), []
+    readiness, seen = routers(world.coordinator), list[object]()
     assert readiness.prepare_next(never, quiet) is not None
     assert readiness.prepare_next(lambda: len(seen) > 3, lambda *said: seen.append(said)) is None
     again = routers(world.reopened())

@@ -7,6 +7,7 @@ What is written: membership.json with every figure, and roc.png. Either both or 
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -94,8 +95,7 @@ def _audited(directory: Path, asked: Audit, name: str, progress: Progress) -> tu
         images_NCHW = read_image_folder(folder, image).images_NCHW
         if len(images_NCHW) < 2:
             raise ConfigError(f"{folder}: holds one image; an attack needs at least two, better hundreds")
-        said = f"{name}: losses of {what} images"
-        sides.append(losses(pipeline, images_NCHW, lambda done, total, said=said: progress(said, done, total)))
+        sides.append(losses(pipeline, images_NCHW, partial(progress, f"{name}: losses of {what} images")))
     found = {score: told_apart(sides[0].score(score), sides[1].score(score), seed=asked.seed) for score in SCORES}
     return found, (len(sides[0].mixture_N), len(sides[1].mixture_N))
 

@@ -80,14 +80,15 @@ class Readiness:
     def missing(self) -> list[Job]:
         """What there is to do: the routers that are not there first, each set once, then the figures of quality."""
         jobs: dict[str, Job] = {}
-        for one in self.departures():
+        departures = self.departures()
+        for one in departures:
             before, after = one.before, one.after
             if not self.is_prepared(before):  # shards came, or a contract ended and its removal is to come
                 what = f"router of {one.group} as it would be assembled now"
                 jobs.setdefault(before.compartment, Job(what=what, members=before))
             if after is not None and not self.is_prepared(after):
                 jobs.setdefault(after.compartment, Job(what=f"router without {one.party}", members=after))
-        for one in self.departures():
+        for one in departures:
             if one.after is None or self.retained is None:
                 continue
             gone = gone_from(one.before, one.after)
@@ -129,8 +130,9 @@ class Readiness:
 
     def drop_stale(self) -> list[str]:
         """Throw away what was prepared for sets that no removal would leave any more; returns their compartments."""
-        used = {one.after.compartment for one in self.departures() if one.after is not None}
-        used |= {one.before.compartment for one in self.departures()}
+        departures = self.departures()
+        used = {one.after.compartment for one in departures if one.after is not None}
+        used |= {one.before.compartment for one in departures}
         used |= {compartment_of(one.members) for one in self.composites.composites(None) if one.state in _USABLE}
         stale = [
             name

@@ -197,7 +197,8 @@ def area_under_curve(held_in_N: torch.Tensor, held_out_M: torch.Tensor) -> float
 
 def curve(held_in_N: torch.Tensor, held_out_M: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return false and hit rates (P,), float64, rising from 0 to 1: one point for each threshold between two scores."""
-    threshold_P = torch.cat([held_in_N, held_out_M]).unique().flip(0)
+    rising_R = torch.cat([held_in_N, held_out_M]).sort().values
+    threshold_P = rising_R[torch.cat([rising_R.new_ones(1), rising_R.diff()]) > 0].flip(0)  # each score once
     hit_P, false_P = (
         1.0 - torch.searchsorted(score_N.sort().values, threshold_P).double() / len(score_N)
         for score_N in (held_in_N, held_out_M)

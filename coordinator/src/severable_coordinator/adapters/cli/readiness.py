@@ -72,8 +72,8 @@ def _prepare_all(coordinator: Coordinator) -> None:
             lines.close()
             print(f"{job.what}: there ({number + 1} of {total})", file=sys.stderr, flush=True)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for name, handler in before.items():
+            signal.signal(name, handler)
     if left := len(prepared.missing()):
         print(f"{left} things are left to prepare; run it again to go on", file=sys.stderr)
 

@@ -139,7 +139,7 @@ def test_every_command_has_an_example_in_its_help() -> None:
         "init", "up", "status", "party invite", "party approve", "party decline", "party certify", "party revoke",
         "party list", "certificate renew", "receipt", "contract offer", "contract list", "contract show",
         "train", "shards list", "shards export", "shards import", "router build", "assemble", "sample", "remove", "log",
-        "log export", "evaluate", "ledger",
+        "log export", "evaluate", "ledger", "readiness", "prove",
     ]  # fmt: skip
     script = "import sys; from severable_coordinator.adapters.cli.app import app\n" + "\n".join(
         f"print('##', {command!r}); app({[*command.split(), '--help']!r}, standalone_mode=False)"

@@ -37,6 +37,7 @@ from severable_trust.trust_root import TrustRoot
 if TYPE_CHECKING:
     from severable_coordinator.building import Building
     from severable_coordinator.inference import Inference
+    from severable_coordinator.readiness import Readiness
     from severable_coordinator.removal import Removal
 
 
@@ -189,7 +190,9 @@ class Coordinator(Stores):
     @cached_property
     def removal(self) -> "Removal":
         """Removals (imports torch)."""
+        from severable_coordinator.proving import Proving  # noqa: PLC0415  # imports torch
         from severable_coordinator.removal import Removal  # noqa: PLC0415  # imports torch
+        from severable_coordinator.retained import Retained  # noqa: PLC0415  # imports torch
 
         return Removal(
             building=self.building,
@@ -204,6 +207,22 @@ class Coordinator(Stores):
             close_tasks=self._close_tasks,
             training=self.training,
             scrub=self.database.scrub,
+            proving=Proving(building=self.building, composites=self.composites),
+            retained=Retained(building=self.building, composites=self.composites, vault=self.vault),
+        )
+
+    @cached_property
+    def readiness(self) -> "Readiness":
+        """Removals prepared beforehand (imports torch)."""
+        from severable_coordinator.readiness import Readiness  # noqa: PLC0415  # imports torch
+
+        return Readiness(
+            building=self.building,
+            composites=self.composites,
+            shards=self.shards,
+            removals=self.removals,
+            vault=self.vault,
+            retained=self.removal.retained,
         )
 
     def _close_tasks(self, party: str, contract: Digest) -> int:

@@ -5,6 +5,7 @@ The first assembly, the assembly for an access group, the rebuild after a remova
 """
 
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from severable_coordinator.build_times import ASSEMBLY, ROUTER, note_time
+from severable_coordinator.composite_files import content_of, weights_of, write_files
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
 from severable_coordinator.logbook import Logbook
@@ -26,16 +29,15 @@ from severable_coordinator.ports import (
 )
 from severable_coordinator.shard_sets import ShardSet, bank_file, file_digests, parse_recipe, read_members
 from severable_coordinator.sub_shards import lambdas
-from severable_coordinator.uploads import shard_file
 from severable_diffusion import network
 from severable_diffusion.bank import Bank, draw_bank
-from severable_diffusion.composite_directory import load_router, router_bytes, router_config, write_composite
+from severable_diffusion.composite_directory import load_router, router_bytes, router_config
 from severable_diffusion.environment import describe
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.router import JointRouter
 from severable_diffusion.router_training import build_router
 from severable_trust import canonical
-from severable_trust.composite import CompositeContent, CompositeManifest, Member
+from severable_trust.composite import CompositeContent, CompositeManifest
 from severable_trust.contract import Action, require
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
@@ -90,10 +92,9 @@ class Building:
         try:
             return Bank.from_tensors(load_tensors(self.vault.read(shard.party, name)))
         except NotFoundError:
-            data = self.vault.read(shard.party, shard_file(shard.id, "model.safetensors"))
             said = f"bank of {shard.party}"
             bank = draw_bank(
-                network.load(recipe, data),
+                network.load(recipe, weights_of(self.vault, shard)),
                 recipe,
                 seed_material=str(shard.id),
                 on_progress=lambda done, total: progress(said, done, total),
@@ -107,11 +108,14 @@ class Building:
         try:
             config = self.vault.read(members.compartment, "router.json")
             return load_router(config, self.vault.read(members.compartment, "router.safetensors"))
-        except NotFoundError:
+        except (NotFoundError, StorageError):  # an altered one is built anew: nothing derived may hold a removal up
             banks = {shard.id.hex: self.bank(shard, recipe, progress) for shard in members.shards}
+            begun = time.perf_counter()
             router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
+            seconds = time.perf_counter() - begun
             ids = canonical.encode([str(shard.id) for shard in members.shards])
             self.vault.write(members.compartment, "members.json", iter([ids]))
+            note_time(self.vault, members.compartment, ROUTER, seconds)
             self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
             self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
             return router
@@ -135,9 +139,10 @@ class Building:
         """Build the composite that a group may hold now, sign its manifest, log it, write its directory."""
         members = self.members(group)
         router = self.router(members, progress)
+        begun = time.perf_counter()
         directory = self._write(members, router)
         envelope = self._manifest(members, directory, router)
-        content = self._content(members, directory, router)
+        content = self._content(members, router)
         (directory / MANIFEST).write_bytes(envelope.to_bytes())
         target = self.work / group / content.digest.hex[:16]
         shutil.rmtree(target, ignore_errors=True)
@@ -152,6 +157,7 @@ class Building:
             state="live",
         )
         self.composites.add(record)
+        note_time(self.vault, members.compartment, ASSEMBLY, time.perf_counter() - begun)
         return record, target
 
     def directory(self, record: CompositeRecord) -> Path:
@@ -199,33 +205,16 @@ class Building:
         scratch = self.work / members.group / "assembling"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        weights = zip(members.shards, members.weights, strict=True)
-        write_composite(
-            scratch,
-            self._recipe(members.recipe),
-            {
-                shard.id.hex: self.vault.read(shard.party, shard_file(shard.id, "model.safetensors"))
-                for shard in members.shards
-            },
-            {shard.id.hex: weight for shard, weight in weights},
-            router,
-        )
+        write_files(scratch, members, self._recipe(members.recipe), self.vault, router)
         return scratch
 
-    def _content(self, members: ShardSet, directory: Path, router: JointRouter) -> CompositeContent:
-        scheduler = (directory / "scheduler" / "scheduler_config.json").read_bytes()
-        pairs = zip(members.shards, members.weights, strict=True)
-        return CompositeContent(
-            recipe=members.recipe,
-            members=tuple(Member(shard=shard.id, weight=weight) for shard, weight in pairs),
-            router=Digest.of(router_bytes(router)),
-            scheduler=Digest.of(scheduler),
-        )
+    def _content(self, members: ShardSet, router: JointRouter) -> CompositeContent:
+        return content_of(members, self._recipe(members.recipe), Digest.of(router_bytes(router)))
 
     def _manifest(self, members: ShardSet, directory: Path, router: JointRouter) -> Envelope:
         return self.logbook.issue(
             CompositeManifest(
-                content=self._content(members, directory, router),
+                content=self._content(members, router),
                 group=members.group,
                 issued=self.clock(),
                 files=tuple(file_digests(directory)),

@@ -1,7 +1,15 @@
 """What the operator chose at `init`, as one frozen value (HOME/config.yaml)."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+
+
+class Preparing(StrEnum):
+    """Whether `up` builds in idle time what a removal of any one party would need."""
+
+    EAGER = "eager"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +30,7 @@ class Config:
     legal_name: str
     host: str
     ports: Ports
+    readiness: Preparing = Preparing.OFF
     statement_key: str = ""  # URI of a key in hardware or a key service; "" for the file keys/statement.pem
 
     @property
@@ -125,6 +134,11 @@ class Layout:
     def lock(self) -> Path:
         """Held by `up` for as long as it runs."""
         return self.home / "up.lock"
+
+    @property
+    def readiness_lock(self) -> Path:
+        """Held while removals are prepared."""
+        return self.home / "readiness.lock"
 
     @property
     def children(self) -> Path:

@@ -71,7 +71,7 @@ def evaluate_composite(
         ConflictError: if the directory is there already.
         StorageError: if the composite cannot be loaded.
     """
-    with _as_ours(), _whole(asked.out) as out:
+    with as_ours(), whole(asked.out) as out:
         disable_progress_bar()  # ours says how far it is
         pipeline = CompositePipeline.from_pretrained(subject.directory)
         pipeline.set_progress_bar_config(disable=True)
@@ -99,7 +99,8 @@ def evaluate_composite(
 
 
 @contextmanager
-def _as_ours() -> Iterator[None]:
+def as_ours() -> Iterator[None]:
+    """Give errors of images and composites our names: ConfigError, StorageError."""
     try:
         yield
     except DataError as error:
@@ -109,7 +110,7 @@ def _as_ours() -> Iterator[None]:
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
+def whole(out: Path) -> Iterator[Path]:
     """A scratch directory that becomes `out` when all is written, and goes if anything fails."""
     if out.exists():
         raise ConflictError(f"{out}: exists already; choose a new directory")

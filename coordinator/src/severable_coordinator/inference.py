@@ -12,6 +12,7 @@ from severable_coordinator.building import Building, Progress
 from severable_coordinator.evaluation import Evaluation, Subject, evaluate_composite
 from severable_coordinator.ledger import LedgerLine, LedgerStore
 from severable_coordinator.membership import PartyStore
+from severable_coordinator.membership_audit import Audit, audit_composite
 from severable_coordinator.ports import Clock, CompositeRecord, ShardStore
 from severable_coordinator.sampling import Counted, sample_composite
 from severable_diffusion.attribution import Attribution
@@ -53,6 +54,14 @@ class Inference:
             everyone=self._everyone(),
         )
         return evaluate_composite(subject, asked, progress=progress, counted=self._counter(record))
+
+    def audit(self, group: str, asked: Audit, progress: Progress) -> dict[str, object]:
+        """Look whether the composite knows a party's images; returns what membership.json says. As `evaluate` raises.
+
+        Nothing is drawn, so the ledger has no line of it.
+        """
+        record = self._permitted(group)
+        return audit_composite(str(record.id), self.building.directory(record), asked, progress)
 
     def _permitted(self, group: str) -> CompositeRecord:
         record = self.building.live(group)

@@ -66,6 +66,8 @@ def receipt_of(
                 checked,
             ),
             *_ledger_check(erased, checked),
+            *_quality_checks(facts),
+            *_proof_checks(facts),
         ),
         residual=(*_residual(key_gone=bool(erased["key"])), *_ledger_residual(erased)),
         retained=(
@@ -109,6 +111,46 @@ def _ledger_check(erased: Facts, at: datetime) -> tuple[Check, ...]:
         return ()
     result = f"lines erased: {lines}; left: {left}"
     return (Check("no line of the shards is left in the coordinator's ledger of draws", result, at),)
+
+
+def _quality_checks(facts: Mapping[str, Facts]) -> tuple[Check, ...]:
+    """What the removal changed for the others, where it was measured."""
+    told = facts.get("quality")
+    if told is None:
+        return ()
+    at = parse_instant(told["done"])
+    return tuple(
+        Check(
+            f"what the removal changes for the others in the composite of {one['group']}, measured on their banks",
+            f"{one['measure']}: {one['before']:.4g} before, {one['after']:.4g} after; change {one['change']:+.2%}, "
+            f"standard error {one['standard_error']:.2%}; {one['samples']} samples, seed {one['seed']}",
+            at,
+        )
+        for one in told["composites"]
+        if "not_measured" not in one
+    )
+
+
+def _proof_checks(facts: Mapping[str, Facts]) -> tuple[Check, ...]:
+    """What building from scratch gave, where it was asked for."""
+    told = facts.get("prove")
+    if told is None:
+        return ()
+    at = parse_instant(told["done"])
+    return tuple(
+        Check(
+            f"the composite of {one['group']} equals, file by file, one built from scratch without the shards",
+            _proof_result(one),
+            at,
+        )
+        for one in told["composites"]
+    )
+
+
+def _proof_result(one: Facts) -> str:
+    if "not_proven" in one:
+        return f"not compared: {one['not_proven']}"
+    return f"differing: {', '.join(one['differing'])}" if one["differing"] else f"all {one['files']} files are equal"
 
 
 def _ledger_residual(erased: Facts) -> tuple[Residual, ...]:

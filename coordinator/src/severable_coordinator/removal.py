@@ -5,6 +5,8 @@
     erase       data key destroyed; weights, bank, routers and composites unlinked; the ledger's lines summed up and
                 dropped; bodies and free pages scrubbed
     rebuild     every affected group's composite from what remains, by the function that built the first
+    quality     what the removal changed for the others' data, where it was measured beforehand or a proof is asked for
+    prove       only where it is asked for: the same from scratch, in a fresh folder, compared file by file
     order       only where the contract stays, records having been erased: new training of exactly these shards
     receipt     what was done and what could not be, signed, logged, with its proof
 
@@ -32,8 +34,10 @@ from severable_coordinator.ports import (
     ShardStore,
     Vault,
 )
+from severable_coordinator.proving import Proving
 from severable_coordinator.receipts import erasure_actions, receipt_of
 from severable_coordinator.requests import is_about_records
+from severable_coordinator.retained import Retained
 from severable_coordinator.shard_sets import bank_file
 from severable_coordinator.sub_shards import index_of
 from severable_coordinator.training import Training
@@ -65,8 +69,10 @@ class Removal:
     close_tasks: Callable[[str, Digest], int]  # party, contract -> how many were open
     training: Training
     scrub: Callable[[], None]
+    proving: Proving
+    retained: Retained
 
-    def run(self, record: RemovalRecord, progress: Progress) -> RemovalRecord:
+    def run(self, record: RemovalRecord, progress: Progress, *, prove: bool = False) -> RemovalRecord:
         """Do what is left to do of a removal; returns it fulfilled, with its receipt's bundle."""
         if record.state == "fulfilled":
             return record
@@ -76,6 +82,8 @@ class Removal:
             "withdraw": self._withdraw,
             "erase": self._erase,
             "rebuild": self._rebuild,
+            "quality": lambda removal, told: self._quality(removal, told, measure=prove),
+            **({"prove": self.prove} if prove else {}),
             **({"order": self._order} if is_about_records(record) else {}),
             "receipt": self._issue,
         }
@@ -163,13 +171,24 @@ class Removal:
                 changes.append([group, before, router, str(after.id), str(after.router), directory.name])
         return {"composites": changes}
 
+    def _quality(self, record: RemovalRecord, progress: Progress, *, measure: bool) -> Facts:
+        changes = self.facts(record, "rebuild")["composites"]
+        return {"composites": self.retained.of_removal(changes, self._planned(record), progress, measure=measure)}
+
+    def prove(self, record: RemovalRecord, progress: Progress) -> Facts:
+        """Build what the removal left from scratch, as if the shards had never been there, and compare."""
+        changes = self.facts(record, "rebuild")["composites"]
+        after = [Digest.parse(change[3]) for change in changes if change[3]]
+        return self.proving.prove(after, self._planned(record), progress)
+
     def _order(self, record: RemovalRecord, _progress: Progress) -> Facts:
         parts = [(Digest.parse(recipe), index) for recipe, index in self.facts(record, "plan")["parts"]]
         tasks = self.training.replace(record.contract, parts)
         return {"batches": sorted({task.batch for task in tasks}), "tasks": [task.id for task in tasks]}
 
     def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
-        facts = {step: self.facts(record, step) for step in ("plan", "erase", "rebuild")}
+        told = {"plan", "erase", "rebuild", "quality", "prove"} & self.removals.steps(record.request).keys()
+        facts = {step: self.facts(record, step) for step in told}
         receipt = receipt_of(
             record,
             receipt_id=str(uuid.uuid4()),

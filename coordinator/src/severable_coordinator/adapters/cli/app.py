@@ -12,6 +12,8 @@ from severable_coordinator.adapters.cli import (
     ledger,
     log,
     party,
+    prove,
+    readiness,
     receipt,
     remove,
     serve,
@@ -40,7 +42,9 @@ app.command("assemble")(build.assemble)
 app.command("sample")(build.sample)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("ledger", epilog=ledger.EXAMPLE)(ledger.ledger)
+app.command("readiness", epilog=readiness.EXAMPLE)(readiness.readiness)
 app.command("remove")(remove.remove)
+app.command("prove", epilog=prove.EXAMPLE)(prove.prove)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
 app.add_typer(log.app, name="log")
 app.add_typer(certificate.app, name="certificate", help="Renew the servers' certificate.")

@@ -9,6 +9,7 @@ import typer
 
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import ProgressLines, listing
+from severable_coordinator.adapters.cli.prove import print_proof
 from severable_coordinator.adapters.engine import submit
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.errors import ConflictError, EngineError, NotFoundError
@@ -24,6 +25,9 @@ def remove(
     ] = "",
     show: Annotated[bool, typer.Option("--list", help="Only list removals and their states.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the receipt to this file (one removal).")] = None,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Also build the set without the shards from scratch, and compare all files.")
+    ] = False,
     how: As = Format.TEXT,
     home: Home = DEFAULT_HOME,
 ) -> None:
@@ -41,11 +45,13 @@ def remove(
     if out is not None and len(due) != 1:
         raise ConflictError(f"--out takes one receipt, {len(due)} removals are due; name the party")
     for record in due:
-        done = coordinator.removal.run(record, ProgressLines())
+        done = coordinator.removal.run(record, ProgressLines(), prove=prove)
         if out is not None:
             out.write_bytes(done.bundle)
         _print(coordinator, done, how)
         _send_orders(coordinator, done)
+        if prove:
+            print_proof(coordinator.removal.facts(done, "prove"), Format.TEXT, to=sys.stderr)
 
 
 def _due(coordinator: Coordinator, party: str) -> list[RemovalRecord]:

@@ -147,6 +147,7 @@ class Coordinator(Stores):
             vault=self.vault,
             logbook=self.logbook,
             clock=self.clock,
+            tombstones=self.tombstones,
         )
 
     @cached_property

@@ -72,6 +72,11 @@ class Layout:
         return self.keys / "data"
 
     @property
+    def sketch_key(self) -> Path:
+        """The secret under which weights are sketched (weight_sketch.py)."""
+        return self.keys / "sketch.key"
+
+    @property
     def store(self) -> Path:
         """Encrypted files of the parties."""
         return self.home / "store"

@@ -1,4 +1,4 @@
-"""Removed weights come back: re-signed, for another task, party or recipe, a bit or a little noise off, by a handover."""
+"""Removed weights come back: re-signed, for another task, party or recipe, a bit or some noise off, by a handover."""
 
 import struct
 from collections.abc import Callable

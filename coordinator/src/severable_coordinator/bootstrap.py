@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from severable_coordinator.building import Building
     from severable_coordinator.inference import Inference
     from severable_coordinator.removal import Removal
+    from severable_coordinator.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,26 @@ class Coordinator(Stores):
             clock=self.clock,
             close_tasks=self._close_tasks,
             training=self.training,
+            scrub=self.database.scrub,
+            keys_backups=self.keys_backups,
+            turn=lambda: exclusive(self.layout.removal_lock),
+        )
+
+    @cached_property
+    def replay(self) -> "Replay":
+        """What a restored home does again (imports torch)."""
+        from severable_coordinator.replay import Replay  # noqa: PLC0415  # imports torch
+
+        return Replay(
+            building=self.building,
+            contracts=self.contracts,
+            shards=self.shards,
+            composites=self.composites,
+            removals=self.removals,
+            ledger=self.ledger,
+            parties=self.parties,
+            vault=self.vault,
+            logbook=self.logbook,
             scrub=self.database.scrub,
         )
 

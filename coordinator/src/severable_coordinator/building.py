@@ -189,7 +189,12 @@ class Building:
     def discard(self, shards: Iterable[Digest]) -> None:
         """Unlink every directory that holds one of these shards, also a half-assembled one."""
         for folder in self._holding(shards):
-            shutil.rmtree(folder)
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise StorageError(
+                    f"{folder}: cannot be erased ({error.strerror}); see to the disk, then go on"
+                ) from error
 
     def _holding(self, shards: Iterable[Digest]) -> list[Path]:
         """What lies on the disk decides, not what the database knows."""

@@ -127,6 +127,11 @@ class Layout:
         return self.home / "roster.lock"
 
     @property
+    def removal_lock(self) -> Path:
+        """Held while a removal is carried out: one at a time."""
+        return self.home / "removal.lock"
+
+    @property
     def lock(self) -> Path:
         """Held by `up` for as long as it runs."""
         return self.home / "up.lock"

@@ -14,10 +14,12 @@ done twice without harm. The shards' ids stay behind as tombstones.
 
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from severable_coordinator.building import Building, Progress
+from severable_coordinator.custody import KeysBackupStore, holding
 from severable_coordinator.errors import ConflictError
 from severable_coordinator.ledger import LedgerStore
 from severable_coordinator.logbook import Logbook
@@ -65,9 +67,15 @@ class Removal:
     close_tasks: Callable[[str, Digest], int]  # party, contract -> how many were open
     training: Training
     scrub: Callable[[], None]
+    keys_backups: KeysBackupStore
+    turn: Callable[[], AbstractContextManager[None]]  # one removal at a time, over every process of the coordinator
 
     def run(self, record: RemovalRecord, progress: Progress) -> RemovalRecord:
         """Do what is left to do of a removal; returns it fulfilled, with its receipt's bundle."""
+        with self.turn():
+            return self._run(self.removals.removal(record.request), progress)
+
+    def _run(self, record: RemovalRecord, progress: Progress) -> RemovalRecord:
         if record.state == "fulfilled":
             return record
         self.removals.set_state(record.request, "in_progress")
@@ -148,6 +156,10 @@ class Removal:
             "left": self._left(record, subjects),
             "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
             "ledger_left": len(self.ledger.lines(subjects)),
+            "keys_backups": [
+                [str(copy.id), format_instant(copy.taken)]
+                for copy in holding(self.keys_backups.backups(), plan["key"] if gone else "")
+            ],
         }
 
     def _rebuild(self, record: RemovalRecord, progress: Progress) -> Facts:

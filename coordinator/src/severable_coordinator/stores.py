@@ -9,6 +9,7 @@ from pathlib import Path
 from severable_coordinator.adapters.sql.composites import SqlCompositeStore
 from severable_coordinator.adapters.sql.contracts import SqlContractStore
 from severable_coordinator.adapters.sql.database import Database
+from severable_coordinator.adapters.sql.keys_backups import SqlKeysBackupStore
 from severable_coordinator.adapters.sql.ledger import SqlLedgerStore
 from severable_coordinator.adapters.sql.parties import SqlPartyStore
 from severable_coordinator.adapters.sql.removals import SqlRemovalStore
@@ -73,6 +74,11 @@ class Stores:
     def tasks(self) -> SqlTaskStore:
         """TaskStore."""
         return SqlTaskStore(self.database)
+
+    @cached_property
+    def keys_backups(self) -> SqlKeysBackupStore:
+        """KeysBackupStore."""
+        return SqlKeysBackupStore(self.database)
 
     @cached_property
     def tombstones(self) -> Tombstones:

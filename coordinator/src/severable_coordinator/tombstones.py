@@ -1,7 +1,7 @@
 """Tombstones: what was removed does not come back, neither under its id nor as the same weights under another.
 
-Of every admitted shard a one-way sketch of its weights (weight_sketch.py) is kept beside its record; after a removal it stays
-with the tombstone. Incoming weights are compared with the sketches of all removed shards, whosever they were.
+Of every admitted shard a one-way sketch of its weights (weight_sketch.py) is kept beside its record; after a removal it
+stays with the tombstone. Incoming weights are compared with the sketches of all removed shards, whosever they were.
 """
 
 from dataclasses import dataclass
@@ -73,7 +73,8 @@ class Tombstones:
                     "restore keys/sketch.key from the keys' backup"
                 )
             if sketch.is_of_same_weights(before):
+                likeness = f"likeness {sketch.likeness(before):.2f}, 0.50 or more is refused"
                 raise RefusedError(
-                    f"these are the weights of shard {shard_id}, which was removed (likeness {sketch.likeness(before):.2f}"
-                    ", 0.50 or more is refused); they do not come back, train new ones"
+                    f"these are the weights of shard {shard_id}, which was removed ({likeness}); they do not come "
+                    "back, train new ones"
                 )

@@ -3,40 +3,40 @@
 A sketch is 1024 bits, whatever the network's size. It is the SimHash of Charikar (STOC 2002, "Similarity estimation
 techniques from rounding algorithms") of the *signs* of the weights:
 
-    s        the sign of every weight, -1, 0 or 1, less its tensor's mean. So a tensor that training starts at one
-             value (norms at 1, biases at 0) adds nothing that all shards of a recipe would share; no single weight counts
-             for more than another, whatever one flipped bit makes of it; and scaling the weights changes nothing.
-    y_j      sum over all weights of s times a random sign, j = 1 ... 1024. The signs are Rademacher, drawn from SHAKE-256
-             of a secret key, the tensor's name and the weight's place: not known to a party, and not hanging on the order
-             in which a file holds its tensors.
+    s        the sign of every weight, -1, 0 or 1, less its tensor's mean. So a tensor that training starts at one value
+             (norms at 1, biases at 0) adds nothing that all shards of a recipe would share; no single weight counts for
+             more than another, whatever one flipped bit makes of it; and scaling the weights changes nothing.
+    y_j      sum over all weights of s times a random sign, j = 1 ... 1024. The signs are Rademacher, drawn from
+             SHAKE-256 of a secret key, the tensor's name and the weight's place: not known to a party, and not hanging
+             on the order in which a file holds its tensors.
     bit j    whether y_j > 0
 
 All y_j come at the price of one: with z_i the signed sum over the weights at places i, i + 1024, i + 2048, ... the
 Hadamard transform of z under a second set of signs has in each row independent signs over all weights. Time grows with
 the weights, memory does not.
 
-**Law of the distance.** Let c be the cosine between the s of two shards, and the number of weights large, so that (y_j, y'_j)
-is bivariate normal (central limit theorem). Then a bit differs with probability p = arccos(c) / pi (Goemans and
-Williamson, JACM 1995, lemma 3.2), the number of differing bits D is close to Binomial(1024, p), and cos(pi D / 1024)
-estimates c; at c = 0 with a standard deviation of 0.049. Weights whose values are jointly normal with correlation r have
-c = 2 arcsin(r) / pi; noise of half the weights' own size (r = 0.894) leaves c = 0.70, of their own size c = 0.50.
+**Law of the distance.** Let c be the cosine between the s of two shards, and the number of weights large, so that
+(y_j, y'_j) is bivariate normal (central limit theorem). Then a bit differs with probability p = arccos(c) / pi (Goemans
+and Williamson, JACM 1995, lemma 3.2), the number of differing bits D is close to Binomial(1024, p), and
+cos(pi D / 1024) estimates c; at c = 0 with a standard deviation of 0.049. Weights whose values are jointly normal with
+correlation r have c = 2 arcsin(r) / pi; noise of half the weights' own size (r = 0.894) leaves c = 0.70, of their own
+size c = 0.50.
 
-**Law of the two errors.** D <= 341, an angle of 60 degrees (c = 1/2), counts as the same shard. Two shards with c = 0 are
-taken for one another with probability below exp(-2 * 1024 * (1/2 - 1/3)^2) = 2e-25 (Hoeffding); with c = 0.2 below 5e-10.
-A copy with c = 0.75 gets through with probability below 4e-10, one with c = 0.9 below 1e-31. What c is for
+**Law of the two errors.** D <= 341, an angle of 60 degrees (c = 1/2), counts as the same shard. Two shards with c = 0
+are taken for one another with probability below exp(-2 * 1024 * (1/2 - 1/3)^2) = 2e-25 (Hoeffding); with c = 0.2 below
+5e-10. A copy with c = 0.75 gets through with probability below 4e-10, one with c = 0.9 below 1e-31. What c is for
 trainings that have nothing to do with one another is measured, not assumed: benchmarks/tombstone_sketch.py.
 
-**What it tells.** At most 1024 bits of information about the weights, under signs that only the key knows. Who holds sketch, key and
-a candidate can ask whether the candidate is the removed shard: that is what it is for, and all that it is for.
+**What it tells.** At most 1024 bits of information about the weights, under signs that only the key knows. Who holds
+sketch, key and a candidate can ask whether the candidate is the removed shard: that is what it is for, and all of it.
 
-**What it does not see.** A network with its channels reordered computes the same and has another sketch; so has one that
-was trained on until half of its signs' correlation is gone. Neither is the same weights any more.
+**What it does not see.** A network with its channels reordered computes the same and has another sketch; so has one
+that was trained on until half of its signs' correlation is gone.
 """
 
 import hashlib
 import io
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,19 +102,19 @@ class Sketching:
         self._key, self._size = key, size
         self._sum_B = np.zeros(BITS)
         self._head = b""
-        self._tensors: Iterator[tuple[str, TensorInfo]] | None = None
+        self._coming: list[tuple[str, TensorInfo]] | None = None  # the last one first; None until the header is there
         self._tensor: _Tensor | None = None
 
     def feed(self, block: bytes) -> None:
         """Take the bytes that follow. What is no safetensors file is taken in silence: its verifier refuses it."""
-        if self._tensors is None:
+        if self._coming is None:
             self._head += block
             if len(self._head) < self._header_bytes():
                 return
             block, self._head = self._head[self._header_bytes() :], self._head[: self._header_bytes()]
             self._begin()
         rest = memoryview(block)
-        while self._tensor is not None and (len(rest) or not self._tensor.left):
+        while self._tensor is not None and (rest or not self._tensor.left):
             taken = min(len(rest), self._tensor.left)
             self._tensor.take(bytes(rest[:taken]))
             rest = rest[taken:]
@@ -135,15 +135,13 @@ class Sketching:
 
     def _begin(self) -> None:
         try:
-            self._tensors = iter(read_header(io.BytesIO(self._head), self._size).items())
+            self._coming = list(read_header(io.BytesIO(self._head), self._size).items())[::-1]
         except MalformedError:
-            self._tensors = iter(())
+            self._coming = []
         self._next()
 
     def _next(self) -> None:
-        assert self._tensors is not None
-        name, info = next(self._tensors, ("", None))
-        self._tensor = None if info is None else _Tensor(self._key, name, info)
+        self._tensor = _Tensor(self._key, *self._coming.pop()) if self._coming else None
 
 
 class _Tensor:

@@ -96,15 +96,20 @@ class DirectoryVault:
         """See Vault."""
         return sorted(path.name for path in self._files.iterdir() if path.is_dir())
 
+    def key_names(self) -> list[str]:
+        """See Vault."""
+        return sorted(path.stem for path in self._keys.glob("*.json"))
+
     def unlink(self, party: str, prefix: str) -> list[str]:
         """See Vault."""
         names = self.names(party, prefix)
-        for name in names:
-            self._path(party, name).unlink()
         base = self._files / party
-        for directory in [*sorted(base.rglob("*"), reverse=True), base]:
-            if directory.is_dir() and not any(directory.iterdir()):
-                directory.rmdir()
+        with _cannot_erase():
+            for name in names:
+                self._path(party, name).unlink(missing_ok=True)
+            for directory in [*sorted(base.rglob("*"), reverse=True), base]:
+                if directory.is_dir() and not any(directory.iterdir()):
+                    directory.rmdir()
         return names
 
     def key_id(self, party: str) -> str:
@@ -118,11 +123,12 @@ class DirectoryVault:
         key_id = self.key_id(party)
         if not key_id:
             return ""
-        with path.open("r+b") as stream:
-            stream.write(b"\0" * path.stat().st_size)
-            stream.flush()
-            os.fsync(stream.fileno())
-        path.unlink()
+        with _cannot_erase():
+            with path.open("r+b") as stream:
+                stream.write(b"\0" * path.stat().st_size)
+                stream.flush()
+                os.fsync(stream.fileno())
+            path.unlink()
         return key_id
 
     def _path(self, party: str, name: str) -> Path:
@@ -206,6 +212,17 @@ def write_private(path: Path, data: bytes) -> None:
 
 def _bound(party: str, name: str) -> bytes:
     return f"{party}/{name}".encode()
+
+
+@contextmanager
+def _cannot_erase() -> Iterator[None]:
+    """A disk that refuses to delete is one line, and nothing is said to be erased that is not."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename}: cannot be erased ({error.strerror}); see to the disk and do it again: it goes on here"
+        ) from error
 
 
 @contextmanager

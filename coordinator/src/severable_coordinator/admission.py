@@ -113,6 +113,8 @@ class Admission:
         with intake.turn:
             held = self.intakes.held(intake, upload, name)
             require_large_chunks(name, held.pieces, held.size)
+            if not offset and self.uploads.upload(upload.id).state != "open":  # a removal came meanwhile
+                raise ConflictError(f"upload {upload.id[:12]} has ended")
             if offset != held.size:
                 raise RefusedError(f"{name}: chunk at {offset}, but {held.size} bytes are held; open the upload again")
             if held.size + len(data) > file.size:

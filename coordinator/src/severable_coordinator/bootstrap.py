@@ -233,6 +233,8 @@ class Coordinator(Stores):
         open_ones = [status for status in concerned if not status.report.state.final]
         for status in open_ones:
             self.tasks.report(status.task.id, JobReport(state=JobState.FAILED, detail="closed by a removal"))
+            for upload in self.admission.uploads.open_of(status.task.id):
+                self.admission.uploads.settle(upload.id, "refused", "closed by a removal")
         return len(open_ones)
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save as save_tensors
 
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
+from severable_coordinator.intact import copy_whole, require_intact
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -114,6 +115,7 @@ class Building:
             self.vault.write(members.compartment, "members.json", iter([ids]))
             self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
             self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
+            require_intact(self.shards, self.vault, members)
             return router
 
     def compartments(self, shards: Iterable[Digest]) -> list[str]:
@@ -152,6 +154,12 @@ class Building:
             state="live",
         )
         self.composites.add(record)
+        try:
+            require_intact(self.shards, self.vault, members)
+        except ConflictError:
+            self.composites.set_state(record.id, group, "erased")
+            shutil.rmtree(target, ignore_errors=True)
+            raise
         return record, target
 
     def directory(self, record: CompositeRecord) -> Path:
@@ -178,7 +186,10 @@ class Building:
         self.require(record, Action.DISTRIBUTE)
         if out.exists():
             raise ConflictError(f"{out}: exists already; choose a new directory")
-        shutil.copytree(self.directory(record), out)
+        copy_whole(self.directory(record), out)
+        if record.id not in {live.id for live in self.composites.composites() if live.group == record.group}:
+            shutil.rmtree(out)
+            raise ConflictError(f"composite {record.id} was withdrawn while it was being exported; nothing is kept")
         return out
 
     def files_holding(self, shards: Iterable[Digest]) -> list[str]:

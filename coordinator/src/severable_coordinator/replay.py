@@ -36,7 +36,6 @@ from severable_trust.receipt import Receipt
 from severable_trust.removal import RECORDS, Acknowledgement, ErasureRequest
 from severable_trust.statement import Kind, read_unverified, statement_id
 
-
 T = TypeVar("T", Receipt, ErasureRequest, Acknowledgement)
 
 

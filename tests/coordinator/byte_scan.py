@@ -1,7 +1,7 @@
 """Looks for somebody's bytes in everything below a directory: database, write-ahead log, vault, leftovers, logs.
 
 What is looked for is taken before it is erased: pieces of the plain weights, spread over all of them, and the data key,
-as bytes and as the text in which it lies in its file. Names and ids are not looked for: tombstones and receipts keep ids.
+as bytes and as the text in which it lies in its file. Names and ids are not looked for: tombstones keep ids.
 """
 
 import base64

@@ -1,8 +1,8 @@
 """Kills this process right before its nth durable operation: the fault port of the crash tests.
 
-Durable operations are heard of, not built in: SQLite's commits, VACUUM and checkpoints through SQLAlchemy's events, and
-files that are opened for writing, renamed or unlinked through Python's audit hooks (PEP 578). The program that is killed
-is the product as it is. Right before the nth means right after the one before it, so that every gap between two is a point.
+Durable operations are heard of, not built in: SQLite's commits, VACUUM and checkpoints through SQLAlchemy's events,
+files that are opened for writing, renamed or unlinked through Python's audit hooks (PEP 578). What is killed is the
+product as it is. Right before the nth means right after the one before it: every gap between two is a point.
 """
 
 import os

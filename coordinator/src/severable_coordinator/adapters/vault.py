@@ -114,22 +114,25 @@ class DirectoryVault:
 
     def key_id(self, party: str) -> str:
         """See Vault."""
-        path = self._keys / f"{party}.json"
-        return Digest.of(path.read_bytes()).hex[:16] if path.is_file() else ""
+        keyset = self._keyset(party)
+        return Digest.of(keyset).hex[:16] if keyset else ""
 
     def destroy_key(self, party: str) -> str:
         """See Vault. The keyset is overwritten before it is unlinked; a copy-on-write disk may keep the old block."""
-        path = self._keys / f"{party}.json"
-        key_id = self.key_id(party)
-        if not key_id:
-            return ""
-        with _cannot_erase():
-            with path.open("r+b") as stream:
-                stream.write(b"\0" * path.stat().st_size)
-                stream.flush()
-                os.fsync(stream.fileno())
-            path.unlink()
+        path, key_id = self._keys / f"{party}.json", self.key_id(party)
+        if path.is_file():
+            with _cannot_erase():
+                with path.open("r+b") as stream:
+                    stream.write(b"\0" * path.stat().st_size)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                path.unlink()
         return key_id
+
+    def _keyset(self, party: str) -> bytes:
+        """The party's keyset; empty when there is none, or when its destruction was cut off after the overwriting."""
+        path = self._keys / f"{party}.json"
+        return path.read_bytes().strip(b"\0") if path.is_file() else b""
 
     def _path(self, party: str, name: str) -> Path:
         try:
@@ -139,9 +142,12 @@ class DirectoryVault:
         return self._files / party / name
 
     def _primitive(self, party: str, *, create: bool) -> streaming_aead.StreamingAead:
-        path = self._keys / f"{party}.json"
-        if path.is_file():
-            handle = tink.json_proto_keyset_format.parse(path.read_text(), secret_key_access.TOKEN)
+        path, keyset = self._keys / f"{party}.json", self._keyset(party)
+        if keyset:
+            try:
+                handle = tink.json_proto_keyset_format.parse(keyset.decode(), secret_key_access.TOKEN)
+            except (tink.TinkError, UnicodeDecodeError) as error:
+                raise StorageError(f"{path}: the data key is damaged; restore it from the keys' backup") from error
         elif create:
             handle = tink.new_keyset_handle(streaming_aead.streaming_aead_key_templates.AES256_GCM_HKDF_1MB)
             write_private(path, tink.json_proto_keyset_format.serialize(handle, secret_key_access.TOKEN).encode())

@@ -3,8 +3,8 @@
     python -P -m coordinator.removal_crashes --work DIR [--trigger NAME] [--points N] [--seed N]
 
 writes one JSON line for each point. Each point has a copy of one home and two processes: the first is killed (SIGKILL)
-by the guillotine, the second does what an operator or a party would do next, and looks whether all is as after a removal
-that nothing disturbed. Both are forks of this one, which has loaded torch once.
+by the guillotine, the second does what an operator or a party would do next, and looks whether all is as after a
+removal that nothing disturbed. Both are forks of this one, which has loaded torch once.
 """
 
 import argparse

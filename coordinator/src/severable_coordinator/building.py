@@ -109,14 +109,19 @@ class Building:
             config = self.vault.read(members.compartment, "router.json")
             return load_router(config, self.vault.read(members.compartment, "router.safetensors"))
         except NotFoundError:
-            banks = {shard.id.hex: self.bank(shard, recipe, progress) for shard in members.shards}
-            router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
-            ids = canonical.encode([str(shard.id) for shard in members.shards])
-            self.vault.write(members.compartment, "members.json", iter([ids]))
-            self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
-            self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
-            require_intact(self.shards, self.vault, members)
-            return router
+            try:
+                return self._new_router(members, recipe, progress)
+            finally:
+                require_intact(self.shards, self.vault, members)
+
+    def _new_router(self, members: ShardSet, recipe: Recipe, progress: Progress) -> JointRouter:
+        banks = {shard.id.hex: self.bank(shard, recipe, progress) for shard in members.shards}
+        router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
+        ids = canonical.encode([str(shard.id) for shard in members.shards])
+        self.vault.write(members.compartment, "members.json", iter([ids]))
+        self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
+        self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
+        return router
 
     def compartments(self, shards: Iterable[Digest]) -> list[str]:
         """The vault compartments of every router that has seen one of these shards, assembled or not."""

@@ -74,7 +74,10 @@ def receipt_of(
         ),
         retained=(
             Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
-            Retained("the shards' ids, as tombstones", "a removed shard does not come back"),
+            Retained(
+                "the shards' ids and a sketch of 128 bytes of each one's weights, as tombstones",
+                "a removed shard does not come back; a sketch reveals no weights",
+            ),
             Retained(
                 "digests of the shards' statements in the log", "the log is append-only; digests reveal no content"
             ),

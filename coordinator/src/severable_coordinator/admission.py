@@ -27,6 +27,7 @@ from severable_coordinator.ports import (
     UploadStore,
     Vault,
 )
+from severable_coordinator.tombstones import Tombstones
 from severable_coordinator.uploads import (
     CHUNK_BYTES,
     MAX_SHARD_BYTES,
@@ -60,6 +61,7 @@ class Admission:
     vault: Vault
     logbook: Logbook
     clock: Clock
+    tombstones: Tombstones
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock, compare=False)
     intakes: Intakes = field(init=False, compare=False)
 
@@ -78,7 +80,7 @@ class Admission:
         if sum(file.size for file in claim.value.files) > MAX_SHARD_BYTES:
             raise RefusedError(f"the shard is larger than {MAX_SHARD_BYTES} bytes")
         require_fitting(claim.value.files, self.contracts.recipe(Digest.parse(status.task.recipe)))
-        self._refuse_a_tombstone(claim.id)
+        self.tombstones.refuse_id(claim.id)
         try:
             return self.uploads.upload(claim.id.hex)
         except NotFoundError:
@@ -111,6 +113,8 @@ class Admission:
         with intake.turn:
             held = self.intakes.held(intake, upload, name)
             require_large_chunks(name, held.pieces, held.size)
+            if not offset and self.uploads.upload(upload.id).state != "open":  # a removal came meanwhile
+                raise ConflictError(f"upload {upload.id[:12]} has ended")
             if offset != held.size:
                 raise RefusedError(f"{name}: chunk at {offset}, but {held.size} bytes are held; open the upload again")
             if held.size + len(data) > file.size:
@@ -132,10 +136,12 @@ class Admission:
 
     def _finish(self, upload: UploadRecord) -> Verdict:
         shard_id = Digest(upload.id)
+        sketching = self.tombstones.sketching(sum(file.size for file in files_of(upload) if file.name == WEIGHTS))
         try:
             # Kept as they are verified: the same bytes pass the verifier and the store's encryption, once.
             with self.vault.writing(upload.party, shard_file(shard_id, WEIGHTS)) as sink:
-                claim = self._verify(upload, sink)
+                claim = self._verify(upload, lambda block: (sink(block), sketching.feed(block)))
+                self.tombstones.refuse_weights(sketching.sketch())
         except (TrustError, RefusedError, NotFoundError) as error:
             verdict = self._refuse(upload, str(error))
             report = JobReport(state=JobState.FAILED, detail=f"refused by the coordinator: {error}")
@@ -146,6 +152,7 @@ class Admission:
             if status.report.state.final and not self._is_kept(shard_id):
                 self.vault.unlink(upload.party, f"shards/{shard_id.hex}/")
                 return self._refuse(upload, "the task that this shard answers has been answered by another one")
+            self.tombstones.keep(shard_id, sketching.sketch())
             self._keep(upload, claim)
         return self._still_wanted(upload, claim)
 
@@ -173,7 +180,7 @@ class Admission:
         task = self.tasks.by_nonce(claim_of(upload).nonce).task
         contract = self.contracts.contract(Digest.parse(task.contract))
         recipe = self.contracts.recipe(Digest.parse(task.recipe))
-        self._refuse_a_tombstone(Digest(upload.id))
+        self.tombstones.refuse_id(Digest(upload.id))
         policy = AdmissionPolicy(
             party=upload.party,
             nonce=task.nonce,
@@ -235,14 +242,6 @@ class Admission:
     def _pieces(self, upload: UploadRecord, name: str) -> list[tuple[str, int]]:
         names = self.vault.names(upload.party, f"{incoming(upload)}/{name}/")
         return [(piece, int(piece.rsplit("-", 1)[1])) for piece in names]
-
-    def _refuse_a_tombstone(self, shard_id: Digest) -> None:
-        try:
-            record = self.shards.shard(shard_id)
-        except NotFoundError:
-            return
-        if record.state is not ShardState.LIVE:
-            raise RefusedError(f"shard {shard_id} was removed and does not come back; train a new one")
 
 
 def _ended(upload: UploadRecord) -> Verdict:

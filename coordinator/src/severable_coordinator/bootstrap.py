@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from severable_coordinator.inference import Inference
     from severable_coordinator.readiness import Readiness
     from severable_coordinator.removal import Removal
+    from severable_coordinator.replay import Replay
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,7 @@ class Coordinator(Stores):
             vault=self.vault,
             logbook=self.logbook,
             clock=self.clock,
+            tombstones=self.tombstones,
         )
 
     @cached_property
@@ -207,6 +209,8 @@ class Coordinator(Stores):
             close_tasks=self._close_tasks,
             training=self.training,
             scrub=self.database.scrub,
+            keys_backups=self.keys_backups,
+            turn=lambda: exclusive(self.layout.removal_lock),
             proving=Proving(building=self.building, composites=self.composites),
             retained=Retained(building=self.building, composites=self.composites, vault=self.vault),
         )
@@ -225,11 +229,31 @@ class Coordinator(Stores):
             retained=self.removal.retained,
         )
 
+    @cached_property
+    def replay(self) -> "Replay":
+        """What a restored home does again (imports torch)."""
+        from severable_coordinator.replay import Replay  # noqa: PLC0415  # imports torch
+
+        return Replay(
+            building=self.building,
+            contracts=self.contracts,
+            shards=self.shards,
+            composites=self.composites,
+            removals=self.removals,
+            ledger=self.ledger,
+            parties=self.parties,
+            vault=self.vault,
+            logbook=self.logbook,
+            scrub=self.database.scrub,
+        )
+
     def _close_tasks(self, party: str, contract: Digest) -> int:
         concerned = [s for s in self.tasks.all() if s.task.party == party and s.task.contract == str(contract)]
         open_ones = [status for status in concerned if not status.report.state.final]
         for status in open_ones:
             self.tasks.report(status.task.id, JobReport(state=JobState.FAILED, detail="closed by a removal"))
+            for upload in self.admission.uploads.open_of(status.task.id):
+                self.admission.uploads.settle(upload.id, "refused", "closed by a removal")
         return len(open_ones)
 
 

@@ -17,6 +17,7 @@ from severable_coordinator.build_times import ASSEMBLY, ROUTER, note_time
 from severable_coordinator.composite_files import content_of, weights_of, write_files
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
+from severable_coordinator.intact import copy_whole, require_intact
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -109,16 +110,22 @@ class Building:
             config = self.vault.read(members.compartment, "router.json")
             return load_router(config, self.vault.read(members.compartment, "router.safetensors"))
         except (NotFoundError, StorageError):  # an altered one is built anew: nothing derived may hold a removal up
-            banks = {shard.id.hex: self.bank(shard, recipe, progress) for shard in members.shards}
-            begun = time.perf_counter()
-            router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
-            seconds = time.perf_counter() - begun
-            ids = canonical.encode([str(shard.id) for shard in members.shards])
-            self.vault.write(members.compartment, "members.json", iter([ids]))
-            note_time(self.vault, members.compartment, ROUTER, seconds)
-            self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
-            self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
-            return router
+            try:
+                return self._new_router(members, recipe, progress)
+            finally:
+                require_intact(self.shards, self.vault, members)
+
+    def _new_router(self, members: ShardSet, recipe: Recipe, progress: Progress) -> JointRouter:
+        banks = {shard.id.hex: self.bank(shard, recipe, progress) for shard in members.shards}
+        begun = time.perf_counter()
+        router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
+        seconds = time.perf_counter() - begun
+        ids = canonical.encode([str(shard.id) for shard in members.shards])
+        self.vault.write(members.compartment, "members.json", iter([ids]))
+        note_time(self.vault, members.compartment, ROUTER, seconds)
+        self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
+        self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
+        return router
 
     def compartments(self, shards: Iterable[Digest]) -> list[str]:
         """The vault compartments of every router that has seen one of these shards, assembled or not."""
@@ -158,6 +165,12 @@ class Building:
         )
         self.composites.add(record)
         note_time(self.vault, members.compartment, ASSEMBLY, time.perf_counter() - begun)
+        try:
+            require_intact(self.shards, self.vault, members)
+        except ConflictError:
+            self.composites.set_state(record.id, group, "erased")
+            shutil.rmtree(target, ignore_errors=True)
+            raise
         return record, target
 
     def directory(self, record: CompositeRecord) -> Path:
@@ -184,7 +197,10 @@ class Building:
         self.require(record, Action.DISTRIBUTE)
         if out.exists():
             raise ConflictError(f"{out}: exists already; choose a new directory")
-        shutil.copytree(self.directory(record), out)
+        copy_whole(self.directory(record), out)
+        if record.id not in {live.id for live in self.composites.composites() if live.group == record.group}:
+            shutil.rmtree(out)
+            raise ConflictError(f"composite {record.id} was withdrawn while it was being exported; nothing is kept")
         return out
 
     def files_holding(self, shards: Iterable[Digest]) -> list[str]:
@@ -195,7 +211,12 @@ class Building:
     def discard(self, shards: Iterable[Digest]) -> None:
         """Unlink every directory that holds one of these shards, also a half-assembled one."""
         for folder in self._holding(shards):
-            shutil.rmtree(folder)
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                raise StorageError(
+                    f"{folder}: cannot be erased ({error.strerror}); see to the disk, then go on"
+                ) from error
 
     def _holding(self, shards: Iterable[Digest]) -> list[Path]:
         """What lies on the disk decides, not what the database knows."""

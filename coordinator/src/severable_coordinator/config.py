@@ -81,6 +81,11 @@ class Layout:
         return self.keys / "data"
 
     @property
+    def sketch_key(self) -> Path:
+        """The secret under which weights are sketched (weight_sketch.py)."""
+        return self.keys / "sketch.key"
+
+    @property
     def store(self) -> Path:
         """Encrypted files of the parties."""
         return self.home / "store"
@@ -129,6 +134,11 @@ class Layout:
     def roster_lock(self) -> Path:
         """Held while a roster is issued."""
         return self.home / "roster.lock"
+
+    @property
+    def removal_lock(self) -> Path:
+        """Held while a removal is carried out: one at a time."""
+        return self.home / "removal.lock"
 
     @property
     def lock(self) -> Path:

@@ -209,6 +209,9 @@ class Vault(Protocol):
     def compartments(self) -> list[str]:
         """Names under which files are kept: parties, and sets of shards that have a router."""
 
+    def key_names(self) -> list[str]:
+        """Names under which there is a data key."""
+
     def unlink(self, party: str, prefix: str) -> list[str]:
         """Remove a party's files below a prefix and return their names."""
 

@@ -69,10 +69,17 @@ def receipt_of(
             *_quality_checks(facts),
             *_proof_checks(facts),
         ),
-        residual=(*_residual(key_gone=bool(erased["key"])), *_ledger_residual(erased)),
+        residual=(
+            *_residual(key_gone=bool(erased["key"]), copies=bool(erased.get("keys_backups"))),
+            *_keys_backups(erased),
+            *_ledger_residual(erased),
+        ),
         retained=(
             Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
-            Retained("the shards' ids, as tombstones", "a removed shard does not come back"),
+            Retained(
+                "the shards' ids and a sketch of 128 bytes of each one's weights, as tombstones",
+                "a removed shard does not come back; a sketch reveals no weights",
+            ),
             Retained(
                 "digests of the shards' statements in the log", "the log is append-only; digests reveal no content"
             ),
@@ -82,8 +89,22 @@ def receipt_of(
     )
 
 
-def _residual(*, key_gone: bool) -> tuple[Residual, ...]:
+def _keys_backups(erased: Facts) -> tuple[Residual, ...]:
+    """Copies of the destroyed data key that were made and are not known to be destroyed."""
+    return tuple(
+        Residual(
+            f"backup of the keys taken {taken}, {digest}",
+            "it holds a copy of the destroyed data key: with it, backups of the store could be opened",
+            "the operator destroys it",
+        )
+        for digest, taken in erased.get("keys_backups", ())
+    )
+
+
+def _residual(*, key_gone: bool, copies: bool = False) -> tuple[Residual, ...]:
     backups = "the data key is destroyed: what they hold cannot be decrypted"
+    if copies:
+        backups = "the data key is destroyed here: what they hold opens only with a backup of the keys"
     if not key_gone:
         backups = "the data key stays in use for the party's other shards: it opens what they hold of this one"
     return (

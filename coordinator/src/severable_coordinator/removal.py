@@ -16,10 +16,12 @@ done twice without harm. The shards' ids stay behind as tombstones.
 
 import uuid
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from severable_coordinator.building import Building, Progress
+from severable_coordinator.custody import KeysBackupStore, holding
 from severable_coordinator.errors import ConflictError
 from severable_coordinator.ledger import LedgerStore
 from severable_coordinator.logbook import Logbook
@@ -71,9 +73,15 @@ class Removal:
     scrub: Callable[[], None]
     proving: Proving
     retained: Retained
+    keys_backups: KeysBackupStore
+    turn: Callable[[], AbstractContextManager[None]]  # one removal at a time, over every process of the coordinator
 
     def run(self, record: RemovalRecord, progress: Progress, *, prove: bool = False) -> RemovalRecord:
         """Do what is left to do of a removal; returns it fulfilled, with its receipt's bundle."""
+        with self.turn():
+            return self._run(self.removals.removal(record.request), progress, prove=prove)
+
+    def _run(self, record: RemovalRecord, progress: Progress, *, prove: bool) -> RemovalRecord:
         if record.state == "fulfilled":
             return record
         self.removals.set_state(record.request, "in_progress")
@@ -156,6 +164,10 @@ class Removal:
             "left": self._left(record, subjects),
             "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
             "ledger_left": len(self.ledger.lines(subjects)),
+            "keys_backups": [
+                [str(copy.id), format_instant(copy.taken)]
+                for copy in holding(self.keys_backups.backups(), plan["key"] if gone else "")
+            ],
         }
 
     def _rebuild(self, record: RemovalRecord, progress: Progress) -> Facts:

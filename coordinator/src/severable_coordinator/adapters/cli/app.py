@@ -5,6 +5,7 @@ import sys
 import typer
 
 from severable_coordinator.adapters.cli import (
+    backup,
     build,
     certificate,
     contract,
@@ -46,6 +47,9 @@ app.command("readiness", epilog=readiness.EXAMPLE)(readiness.readiness)
 app.command("remove")(remove.remove)
 app.command("prove", epilog=prove.EXAMPLE)(prove.prove)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
+app.command("backup", epilog=backup.BACKUP_EXAMPLE)(backup.backup)
+app.command("restore", epilog=backup.RESTORE_EXAMPLE)(backup.restore)
+app.command("keys-backups")(backup.keys_backups)
 app.add_typer(log.app, name="log")
 app.add_typer(certificate.app, name="certificate", help="Renew the servers' certificate.")
 

@@ -218,3 +218,20 @@ body = Table(
     Column("place", Integer, ForeignKey("log_entry.place"), primary_key=True, autoincrement=False),
     Column("envelope", LargeBinary, nullable=False),
 )
+
+weight_sketch = Table(
+    "weight_sketch",
+    metadata,
+    Column("shard", String, primary_key=True),
+    Column("key", String, nullable=False),
+    Column("bits", LargeBinary, nullable=False),
+)
+
+keys_backup = Table(
+    "keys_backup",
+    metadata,
+    Column("id", String, primary_key=True),  # digest of the file
+    Column("taken", String, nullable=False),
+    Column("data_keys", Text, nullable=False),  # ids of the data keys in it, as a JSON list
+    Column("destroyed", String, nullable=False),  # "" while it is not known to be
+)

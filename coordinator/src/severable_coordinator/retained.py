@@ -49,7 +49,7 @@ class Retained:
         """The figure of this departure: kept, or measured now and kept.
 
         Returns:
-            measure, before, after, change with standard_error, low and high, samples, compared, reference, seed; or
+            measure, before, after, scale, change with standard_error, low and high, samples, compared, reference, seed; or
             `not_measured` with the reason, where nothing can be measured.
         """
         found = self.kept(after, gone)

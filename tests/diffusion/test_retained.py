@@ -59,7 +59,8 @@ def test_the_figure_comes_with_its_error_and_repeats(
 
     first, second = (retained_quality(remaining, banks, {GONE: 2.0}, samples=80, seed=1, told=told) for _ in range(2))
     assert first == second
-    assert first.change == pytest.approx(first.after / first.before - 1.0)
+    assert first.change == pytest.approx((first.after - first.before) / first.scale)
+    assert first.scale > 0.0
     assert first.standard_error > 0.0
     assert first.interval == pytest.approx(
         (first.change - 1.96 * first.standard_error, first.change + 1.96 * first.standard_error)

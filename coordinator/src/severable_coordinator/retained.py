@@ -49,8 +49,8 @@ class Retained:
         """The figure of this departure: kept, or measured now and kept.
 
         Returns:
-            measure, before, after, change with standard_error, low and high, samples, compared, reference, seed; or
-            `not_measured` with the reason, where nothing can be measured.
+            What `RetainedQuality` holds, with low and high of the change's 95 % interval; or `not_measured` with the
+            reason, where nothing can be measured.
         """
         found = self.kept(after, gone)
         if found is None:

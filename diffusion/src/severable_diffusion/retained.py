@@ -63,10 +63,19 @@ class Departure:
         after_NF = self.drawn_NF[rows_N[: len(kept_NF)]]
         return frechet_distance(kept_NF, self.reference_MF), frechet_distance(after_NF, self.reference_MF)
 
+    @property
+    def scale(self) -> float:
+        """The distance of a generator that gives the reference's mean and nothing else: the reference's variance."""
+        return float(self.reference_MF.double().var(dim=0).sum())
+
     def change(self, rows_N: torch.Tensor | None = None) -> float:
-        """Return the relative change of the distance."""
+        """Return the change of the distance as a part of `scale`.
+
+        Not of the distance before: banks and samples are of the same shards, so that distance goes to nothing with the
+        number of samples, and a part of it would be noise over noise.
+        """
         before, after = self.distances(rows_N)
-        return after / before - 1.0
+        return (after - before) / self.scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +86,8 @@ class RetainedQuality:
         measure: the distance's name.
         before: distance of the samples that the others made before.
         after: of as many samples after.
-        change: after / before - 1.
+        scale: distance of a generator that gives nothing but the reference's mean.
+        change: (after - before) / scale; above 0 is worse.
         standard_error: of the change, by a bootstrap over the samples.
         samples: how many were drawn.
         compared: how many of them the others had made before; as many are compared on both sides.
@@ -88,6 +98,7 @@ class RetainedQuality:
     measure: str
     before: float
     after: float
+    scale: float
     change: float
     standard_error: float
     samples: int
@@ -145,7 +156,8 @@ def retained_quality(
         measure=f"{FD_NAME} on banks",
         before=before,
         after=after,
-        change=after / before - 1.0,
+        scale=one.scale,
+        change=one.change(),
         standard_error=spread,
         samples=samples,
         compared=int(one.stays_N.sum()),

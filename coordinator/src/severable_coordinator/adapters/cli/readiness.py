@@ -60,20 +60,20 @@ def _prepare_all(coordinator: Coordinator) -> None:
     lines, prepared = ProgressLines(), coordinator.readiness
     try:
         total = len(prepared.missing())
-        for number in range(total):
+        for place in range(total):
 
-            def told(_what: str, done: int, of: int, number: int = number) -> None:
+            def told(_what: str, done: int, of: int, place: int = place) -> None:
                 share = round(100 * done / of) if of else 100
-                lines("preparing", 100 * number + share, 100 * total)
+                lines("preparing", 100 * place + share, 100 * total)
 
             job = prepared.prepare_next(stop.is_set, told)
             if job is None:
                 break
             lines.close()
-            print(f"{job.what}: there ({number + 1} of {total})", file=sys.stderr, flush=True)
+            print(f"{job.what}: there ({place + 1} of {total})", file=sys.stderr, flush=True)
     finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if left := len(prepared.missing()):
         print(f"{left} things are left to prepare; run it again to go on", file=sys.stderr)
 

@@ -26,6 +26,7 @@ from severable_coordinator.ports import (
     ShardStore,
     Vault,
 )
+from severable_coordinator.requests import is_about_records
 from severable_coordinator.shard_sets import bank_file
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.contract import Contract, ContractState
@@ -182,7 +183,7 @@ class Replay:
         had = {shard.id: shard.state for shard in self.shards.shards(None, receipt.party)}
         subjects = [s for s in receipt.subjects if had.get(s) is not ShardState.ERASED]
         record = self._record(receipt)
-        if record is None or read_unverified(record.envelope, ErasureRequest).clause != RECORDS:
+        if record is None or not is_about_records(record):
             self._end(receipt.contract)
         for subject in subjects:
             if subject not in had:

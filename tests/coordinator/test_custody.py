@@ -1,4 +1,4 @@
-"""Keys' backups and sketches as they are kept, in memory and on a file; the forms of backup.json and of a keys' file."""
+"""Keys' backups and sketches as they are kept; the forms of backup.json and of a keys' file."""
 
 from collections.abc import Iterator
 from datetime import timedelta

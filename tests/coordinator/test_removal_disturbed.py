@@ -229,6 +229,8 @@ def test_a_disk_that_refuses_to_delete_is_one_line_and_no_receipt_and_the_remova
     cli(*command)
     gone(world, "agency", secrets)
     assert len(world.coordinator.log.statements(Kind.RECEIPT)) == 1
+    live = world.coordinator.building.directory(world.coordinator.building.live(GROUP))
+    assert list(live.parent.iterdir()) == [live]  # nor a part of the old one, whose router knew the shard
 
 
 def test_the_members_of_a_set_that_nothing_happens_to_stay(world: World) -> None:

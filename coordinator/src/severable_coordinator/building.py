@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
-from severable_coordinator.intact import copy_whole, require_intact
+from severable_coordinator.intact import copy_whole, discard_whole, finish_discarding, require_intact
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -203,14 +203,10 @@ class Building:
         return [path.relative_to(self.work).as_posix() for path in files]
 
     def discard(self, shards: Iterable[Digest]) -> None:
-        """Unlink every directory that holds one of these shards, also a half-assembled one."""
+        """Unlink every directory that holds one of these shards, also a half-assembled one. StorageError."""
         for folder in self._holding(shards):
-            try:
-                shutil.rmtree(folder)
-            except OSError as error:
-                raise StorageError(
-                    f"{folder}: cannot be erased ({error.strerror}); see to the disk, then go on"
-                ) from error
+            discard_whole(folder)
+        finish_discarding(self.work)
 
     def _holding(self, shards: Iterable[Digest]) -> list[Path]:
         """What lies on the disk decides, not what the database knows."""

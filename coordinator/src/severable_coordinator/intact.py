@@ -7,9 +7,11 @@ what the other did.
 import shutil
 from pathlib import Path
 
-from severable_coordinator.errors import ConflictError
+from severable_coordinator.errors import ConflictError, StorageError
 from severable_coordinator.ports import ShardState, ShardStore, Vault
 from severable_coordinator.shard_sets import ShardSet, bank_file
+
+_DISCARDED = "discarded-"
 
 
 def require_intact(shards: ShardStore, vault: Vault, members: ShardSet) -> None:
@@ -39,3 +41,20 @@ def copy_whole(source: Path, out: Path) -> None:
     except OSError as error:
         shutil.rmtree(out, ignore_errors=True)
         raise ConflictError(f"{source} cannot be copied to {out}; it may be withdrawn: see `remove --list`") from error
+
+
+def discard_whole(folder: Path) -> None:
+    """Rename a directory so that what is left of it is known for waste, should its unlinking be cut off anywhere."""
+    if not folder.name.startswith(_DISCARDED):
+        folder.rename(folder.with_name(_DISCARDED + folder.name))
+
+
+def finish_discarding(work: Path) -> None:
+    """Unlink all that was discarded, also before a crash. StorageError when the disk refuses."""
+    for folder in sorted(work.glob(f"*/{_DISCARDED}*")):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise StorageError(
+                f"{folder}: cannot be erased ({error.strerror}); see to the disk and do it again: it goes on here"
+            ) from error

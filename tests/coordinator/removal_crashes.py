@@ -172,9 +172,8 @@ class Scene:
         if left := found_in(self.home, self.secrets):
             return "; ".join(left)
         found, wanted = self._state(), json.loads(self.undisturbed)
-        return "; ".join(
-            f"{name}: {_difference(found[name], wanted[name])}" for name in wanted if found[name] != wanted[name]
-        )
+        different = [name for name in wanted if found[name] != wanted[name]]
+        return "; ".join(f"{name}: {_difference(found[name], wanted[name])}" for name in different)
 
     def _state(self) -> dict[str, Any]:
         coordinator = open_home(self.home)

@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
-from severable_coordinator.intact import copy_whole, discard_whole, finish_discarding, require_intact
+from severable_coordinator.intact import copy_whole, discard_whole, require_intact
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -204,9 +204,7 @@ class Building:
 
     def discard(self, shards: Iterable[Digest]) -> None:
         """Unlink every directory that holds one of these shards, also a half-assembled one. StorageError."""
-        for folder in self._holding(shards):
-            discard_whole(folder)
-        finish_discarding(self.work)
+        discard_whole(self.work, lambda: self._holding(shards))
 
     def _holding(self, shards: Iterable[Digest]) -> list[Path]:
         """What lies on the disk decides, not what the database knows."""

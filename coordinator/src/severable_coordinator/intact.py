@@ -5,6 +5,7 @@ what the other did.
 """
 
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from severable_coordinator.errors import ConflictError, StorageError
@@ -43,18 +44,29 @@ def copy_whole(source: Path, out: Path) -> None:
         raise ConflictError(f"{source} cannot be copied to {out}; it may be withdrawn: see `remove --list`") from error
 
 
-def discard_whole(folder: Path) -> None:
-    """Rename a directory so that what is left of it is known for waste, should its unlinking be cut off anywhere."""
-    if not folder.name.startswith(_DISCARDED):
-        folder.rename(folder.with_name(_DISCARDED + folder.name))
+def discard_whole(work: Path, wanted: Callable[[], Iterable[Path]]) -> None:
+    """Erase directories below `work`, and what was left of earlier ones: each is renamed first.
+
+    So what is left of it is known for waste, should its unlinking be cut off anywhere.
+
+    Args:
+        work: the directory of the groups' directories.
+        wanted: names the directories to erase, once earlier waste is gone.
+
+    Raises:
+        StorageError: the disk refuses.
+    """
+    try:
+        _erase_waste(work)
+        for folder in wanted():
+            folder.rename(folder.with_name(_DISCARDED + folder.name))
+        _erase_waste(work)
+    except OSError as error:
+        raise StorageError(
+            f"{work}: {error.filename} cannot be erased ({error.strerror}); see to the disk and do it again"
+        ) from error
 
 
-def finish_discarding(work: Path) -> None:
-    """Unlink all that was discarded, also before a crash. StorageError when the disk refuses."""
+def _erase_waste(work: Path) -> None:
     for folder in sorted(work.glob(f"*/{_DISCARDED}*")):
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            raise StorageError(
-                f"{folder}: cannot be erased ({error.strerror}); see to the disk and do it again: it goes on here"
-            ) from error
+        shutil.rmtree(folder)

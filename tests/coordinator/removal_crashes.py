@@ -17,8 +17,9 @@ import sys
 import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from coordinator.byte_scan import Secret, found_in, of_key, of_weights
 from coordinator.federation import GROUP, ManualClock, World, quiet, shard_files
@@ -134,7 +135,7 @@ class Scene:
         self.trigger.asked(world.coordinator, self.request)
         world.coordinator.database.close()
         self.operations = json.loads(self._in_a_fork(lambda: json.dumps(self._run(0))))
-        self.undisturbed = self._in_a_fork(lambda: repr(self._state()))
+        self.undisturbed = self._in_a_fork(lambda: json.dumps(self._state()))
         if left := self._in_a_fork(lambda: "; ".join(found_in(self.home, self.secrets))):
             raise AssertionError(f"{name}: an undisturbed removal leaves {left}")
 
@@ -170,10 +171,11 @@ class Scene:
         coordinator.database.close()
         if left := found_in(self.home, self.secrets):
             return "; ".join(left)
-        found = repr(self._state())
-        return "" if found == self.undisturbed else f"{found} is not {self.undisturbed}"
+        found, wanted = self._state(), json.loads(self.undisturbed)
+        different = [name for name in wanted if found[name] != wanted[name]]
+        return "; ".join(f"{name}: {_difference(found[name], wanted[name])}" for name in different)
 
-    def _state(self) -> State:
+    def _state(self) -> dict[str, Any]:
         coordinator = open_home(self.home)
         (record,) = coordinator.removals.removals()
         ids = [statement_id(Envelope.parse(coordinator.log.body(d))) for d in coordinator.log.statements(Kind.RECEIPT)]
@@ -195,7 +197,8 @@ class Scene:
         )
         coordinator.database.close()
         files = (path.relative_to(self.home).as_posix() for path in sorted(self.home.rglob("*")) if path.is_file())
-        return State(**(vars(state) | {"files": tuple(name for name in files if name not in _PASSING)}))
+        complete = replace(state, files=tuple(name for name in files if name not in _PASSING))
+        return dict(json.loads(json.dumps(asdict(complete))))
 
     def _copy(self) -> None:
         shutil.rmtree(self.home, ignore_errors=True)
@@ -222,6 +225,12 @@ class Scene:
             write(traceback.format_exc(limit=-3).replace("\n", " | "))
             os._exit(1)
         os._exit(0)
+
+
+def _difference(found: object, wanted: object) -> str:
+    if isinstance(found, list) and isinstance(wanted, list):
+        return f"{[item for item in found if item not in wanted]} for {[item for item in wanted if item not in found]}"
+    return f"{found} for {wanted}"
 
 
 def _said(receipt: Receipt) -> tuple[object, ...]:

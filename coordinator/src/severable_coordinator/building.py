@@ -17,7 +17,7 @@ from severable_coordinator.build_times import ASSEMBLY, ROUTER, note_time
 from severable_coordinator.composite_files import content_of, weights_of, write_files
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
-from severable_coordinator.intact import copy_whole, require_intact
+from severable_coordinator.intact import copy_whole, discard_whole, require_intact
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -167,10 +167,10 @@ class Building:
         note_time(self.vault, members.compartment, ASSEMBLY, time.perf_counter() - begun)
         try:
             require_intact(self.shards, self.vault, members)
-        except ConflictError:
+        except ConflictError:  # and the removal's own composite made way for this one: make that one again
             self.composites.set_state(record.id, group, "erased")
             shutil.rmtree(target, ignore_errors=True)
-            raise
+            return self.assemble(group, progress)
         return record, target
 
     def directory(self, record: CompositeRecord) -> Path:
@@ -209,14 +209,8 @@ class Building:
         return [path.relative_to(self.work).as_posix() for path in files]
 
     def discard(self, shards: Iterable[Digest]) -> None:
-        """Unlink every directory that holds one of these shards, also a half-assembled one."""
-        for folder in self._holding(shards):
-            try:
-                shutil.rmtree(folder)
-            except OSError as error:
-                raise StorageError(
-                    f"{folder}: cannot be erased ({error.strerror}); see to the disk, then go on"
-                ) from error
+        """Unlink every directory that holds one of these shards, also a half-assembled one. StorageError."""
+        discard_whole(self.work, lambda: self._holding(shards))
 
     def _holding(self, shards: Iterable[Digest]) -> list[Path]:
         """What lies on the disk decides, not what the database knows."""

@@ -26,6 +26,7 @@ from severable_coordinator.ports import (
     ShardStore,
     Vault,
 )
+from severable_coordinator.requests import is_about_records
 from severable_coordinator.shard_sets import bank_file
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.contract import Contract, ContractState
@@ -34,6 +35,7 @@ from severable_trust.entry import LoggedStatement
 from severable_trust.envelope import Envelope
 from severable_trust.receipt import Receipt
 from severable_trust.removal import RECORDS, Acknowledgement, ErasureRequest
+from severable_trust.roster import PartyStatus
 from severable_trust.statement import Kind, read_unverified, statement_id
 
 T = TypeVar("T", Receipt, ErasureRequest, Acknowledgement)
@@ -82,7 +84,8 @@ class Replay:
         done = Replayed(groups=sorted({composite.group for composite in self.composites.composites()}))
         new = self._append(entries)
         done.entries = len(new)
-        self._follow_roster()
+        if new:
+            self._follow_roster()
         for item in new:
             if item.entry.kind is Kind.CONTRACT and item.envelope is not None:
                 self._keep_contract(item.envelope)
@@ -120,14 +123,14 @@ class Replay:
 
     def _follow_roster(self) -> None:
         """A party that was revoked, or changed its key, or joined after the backup, is in the newest roster."""
-        known = {party.id for party in self.parties.parties()}
+        known = {party.id: party.status for party in self.parties.parties()}
         for party in self.logbook.roster().value.parties:
             record = PartyRecord(
                 id=party.id,
                 legal_name=party.legal_name,
                 statement_key=party.statement_key,
                 node_key=party.node_key,
-                status=party.status.value,
+                status=PartyStatus.REVOKED if known.get(party.id) == PartyStatus.REVOKED else party.status.value,
                 former_keys=party.former_keys,
                 witness=party.witness,
             )
@@ -173,7 +176,10 @@ class Replay:
             )
 
     def _end(self, contract: Digest) -> None:
-        record = self.building.contracting.governing(contract)
+        try:
+            record = self.building.contracting.governing(contract)
+        except NotFoundError:  # of another coordinator, or its body is not held: it permits nothing here
+            return
         if record.state in OPEN_STATES:
             self.contracts.put(replace(record, state=ContractState.TERMINATED))
 
@@ -182,7 +188,7 @@ class Replay:
         had = {shard.id: shard.state for shard in self.shards.shards(None, receipt.party)}
         subjects = [s for s in receipt.subjects if had.get(s) is not ShardState.ERASED]
         record = self._record(receipt)
-        if record is None or read_unverified(record.envelope, ErasureRequest).clause != RECORDS:
+        if record is None or not is_about_records(record):
             self._end(receipt.contract)
         for subject in subjects:
             if subject not in had:

@@ -76,7 +76,7 @@ def test_one_bit_of_a_weight_changes_next_to_nothing_whichever_bit_it_is() -> No
 
 def test_scaled_weights_have_the_same_sketch() -> None:
     x, norm = normal(1, 5000), np.ones(100, np.float32)
-    assert sketch_of(file_of(w=x, norm=norm)) == sketch_of(file_of(w=3 * x, norm=norm / 7))
+    assert sketch_of(file_of(w=x, norm=norm)) == sketch_of(file_of(w=3 * x, norm=(norm / 7).astype(np.float32)))
 
 
 def test_what_every_shard_of_a_recipe_shares_makes_no_two_alike() -> None:

@@ -140,7 +140,7 @@ class Admission:
         try:
             # Kept as they are verified: the same bytes pass the verifier and the store's encryption, once.
             with self.vault.writing(upload.party, shard_file(shard_id, WEIGHTS)) as sink:
-                claim = self._verify(upload, lambda block: (sink(block), sketching.feed(block)))
+                claim = self._verify(upload, sink, sketching.feed)
                 self.tombstones.refuse_weights(sketching.sketch())
         except (TrustError, RefusedError, NotFoundError) as error:
             verdict = self._refuse(upload, str(error))
@@ -176,7 +176,7 @@ class Admission:
     def _is_kept(self, shard_id: Digest) -> bool:
         return any(shard.id == shard_id for shard in self.shards.shards())
 
-    def _verify(self, upload: UploadRecord, sink: Callable[[bytes], object]) -> ShardClaim:
+    def _verify(self, upload: UploadRecord, *sinks: Callable[[bytes], object]) -> ShardClaim:
         task = self.tasks.by_nonce(claim_of(upload).nonce).task
         contract = self.contracts.contract(Digest.parse(task.contract))
         recipe = self.contracts.recipe(Digest.parse(task.recipe))
@@ -197,7 +197,8 @@ class Admission:
         files: dict[str, BinaryIO] = {
             file.name: Joined(partial(self._whole, upload, file.name)) for file in files_of(upload)
         }
-        files[WEIGHTS] = Copied(files[WEIGHTS], sink)
+        for sink in sinks:
+            files[WEIGHTS] = Copied(files[WEIGHTS], sink)
         return admit(upload.claim, files, policy).claim.value
 
     def _keep(self, upload: UploadRecord, claim: ShardClaim) -> None:

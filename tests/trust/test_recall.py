@@ -152,9 +152,7 @@ def site(federation: Federation, folder: Path) -> list[str]:
     return ["recall", str(folder / "recall.json"), "--trust-root", str(folder / "root.json")]
 
 
-def test_a_recall_is_shown_in_words(
-    federation: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_recall_is_shown_in_words(federation: Federation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(site(federation, tmp_path)) == 0
     shown = capsys.readouterr().out
     for words in ("verified: recall", "recipient: museum", "answer by: 2026-06-08T14:00:00Z"):

@@ -18,6 +18,7 @@ from severable_coordinator.adapters.signing import read_signer
 from severable_coordinator.adapters.sql.log import SqlLog
 from severable_coordinator.adapters.sql.shards import SqlUploadStore
 from severable_coordinator.adapters.steady_clock import SteadyClock
+from severable_coordinator.adapters.turns import FileTurns
 from severable_coordinator.admission import Admission
 from severable_coordinator.config import Layout
 from severable_coordinator.contracting import Contracting
@@ -25,10 +26,12 @@ from severable_coordinator.dispatch import JobReport, JobState, TaskStore
 from severable_coordinator.enrolment import Enrolment
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import RecipeRecord, ShardRecord
+from severable_coordinator.recalling import Recalling
 from severable_coordinator.requests import Requests
 from severable_coordinator.standing import Standing
 from severable_coordinator.stores import Stores, utc_now
 from severable_coordinator.training import Training
+from severable_coordinator.withdrawal import Withdrawal
 from severable_trust.checkpoint import Checkpoint
 from severable_trust.digest import Digest
 from severable_trust.note import LogSigner, sign_note
@@ -36,6 +39,7 @@ from severable_trust.trust_root import TrustRoot
 
 if TYPE_CHECKING:
     from severable_coordinator.building import Building
+    from severable_coordinator.exporting import Exporting
     from severable_coordinator.inference import Inference
     from severable_coordinator.removal import Removal
 
@@ -162,6 +166,23 @@ class Coordinator(Stores):
         )
 
     @cached_property
+    def withdrawal(self) -> Withdrawal:
+        """Taking shards out of all use at once."""
+        return Withdrawal(shards=self.shards, turns=FileTurns(self.layout.turns))
+
+    @cached_property
+    def recalling(self) -> Recalling:
+        """Recalls of what was handed out."""
+        return Recalling(
+            store=self.recalls,
+            contracting=self.contracting,
+            parties=self.parties,
+            composites=self.composites,
+            logbook=self.logbook,
+            clock=self.clock,
+        )
+
+    @cached_property
     def building(self) -> "Building":
         """Banks, routers, composites (imports torch)."""
         from severable_coordinator.building import Building  # noqa: PLC0415  # imports torch
@@ -175,7 +196,15 @@ class Coordinator(Stores):
             logbook=self.logbook,
             clock=self.clock,
             work=self.layout.work,
+            withdrawal=self.withdrawal,
         )
+
+    @cached_property
+    def exporting(self) -> "Exporting":
+        """Handing composites out (imports torch)."""
+        from severable_coordinator.exporting import Exporting  # noqa: PLC0415  # imports torch
+
+        return Exporting(building=self.building, recalls=self.recalls, clock=self.clock)
 
     @cached_property
     def inference(self) -> "Inference":
@@ -203,6 +232,7 @@ class Coordinator(Stores):
             clock=self.clock,
             close_tasks=self._close_tasks,
             training=self.training,
+            recalling=self.recalling,
             scrub=self.database.scrub,
         )
 

@@ -122,6 +122,11 @@ class Layout:
         return self.home / "roster.lock"
 
     @property
+    def turns(self) -> Path:
+        """Lock files by which hand-outs, withdrawals and erasures take turns."""
+        return self.home / "turns"
+
+    @property
     def lock(self) -> Path:
         """Held by `up` for as long as it runs."""
         return self.home / "up.lock"

@@ -5,8 +5,8 @@ What is written: evaluation.json with every figure, and three pictures of it. Ei
 
 import json
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,12 @@ class Evaluation:
 
 
 def evaluate_composite(
-    subject: Subject, asked: Evaluation, *, progress: Progress, counted: Counted
+    subject: Subject,
+    asked: Evaluation,
+    *,
+    progress: Progress,
+    counted: Counted,
+    handing_out: Callable[[], AbstractContextManager[None]],
 ) -> dict[str, object]:
     """Measure, write the directory, return what evaluation.json says.
 
@@ -71,7 +76,7 @@ def evaluate_composite(
         ConflictError: if the directory is there already.
         StorageError: if the composite cannot be loaded.
     """
-    with _as_ours(), _whole(asked.out) as out:
+    with _as_ours(), _whole(asked.out, handing_out) as out:
         disable_progress_bar()  # ours says how far it is
         pipeline = CompositePipeline.from_pretrained(subject.directory)
         pipeline.set_progress_bar_config(disable=True)
@@ -109,7 +114,7 @@ def _as_ours() -> Iterator[None]:
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
+def _whole(out: Path, handing_out: Callable[[], AbstractContextManager[None]]) -> Iterator[Path]:
     """A scratch directory that becomes `out` when all is written, and goes if anything fails."""
     if out.exists():
         raise ConflictError(f"{out}: exists already; choose a new directory")
@@ -118,7 +123,8 @@ def _whole(out: Path) -> Iterator[Path]:
             part = Path(scratch) / out.name
             part.mkdir()
             yield part
-            part.replace(out)
+            with handing_out():
+                part.replace(out)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
 

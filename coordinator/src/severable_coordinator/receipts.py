@@ -1,17 +1,31 @@
 """What a receipt says, from the facts that a removal's steps recorded. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from severable_coordinator.ports import RemovalRecord
+from severable_coordinator.recalls import RecallRecord
 from severable_trust.digest import Digest
-from severable_trust.instant import parse_instant
-from severable_trust.receipt import ChangeStatus, Check, CompositeChange, ErasureAction, Receipt, Residual, Retained
+from severable_trust.envelope import Envelope
+from severable_trust.instant import format_instant, parse_instant
+from severable_trust.receipt import (
+    ChangeStatus,
+    Check,
+    CompositeChange,
+    ErasureAction,
+    RecallNotice,
+    Receipt,
+    Residual,
+    Retained,
+)
+from severable_trust.statement import statement_id
 
 Facts = Mapping[str, Any]
 
-_SEALED = "cryptographic erase (AES-256-GCM data key destroyed), unlink; consistent with NIST SP 800-88"
+_SEALED = (
+    "AES-256-GCM data key destroyed, encrypted file unlinked; consistent with cryptographic erase (NIST SP 800-88)"
+)
 _SHARED = "unlink of the encrypted file; its data key stays in use for the party's other shards"
 _PLAIN = "unlink; the file system may keep the blocks until they are overwritten"
 
@@ -44,6 +58,7 @@ def receipt_of(
     issued: datetime,
     facts: Mapping[str, Facts],
     actions: tuple[ErasureAction, ...],
+    recalls: tuple[RecallNotice, ...] = (),
 ) -> Receipt:
     """The receipt of a removal whose steps all have facts."""
     erased = facts["erase"]
@@ -67,7 +82,7 @@ def receipt_of(
             ),
             *_ledger_check(erased, checked),
         ),
-        residual=(*_residual(key_gone=bool(erased["key"])), *_ledger_residual(erased)),
+        residual=(*_copies(recalls), *_residual(key_gone=bool(erased["key"])), *_ledger_residual(erased)),
         retained=(
             Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
             Retained("the shards' ids, as tombstones", "a removed shard does not come back"),
@@ -77,6 +92,36 @@ def receipt_of(
             *_ledger_total(erased),
         ),
         outcome="fulfilled" if not left and not erased.get("ledger_left", 0) else "partially_fulfilled",
+        recalls=recalls or None,
+    )
+
+
+def notices(recalls: Iterable[RecallRecord]) -> tuple[RecallNotice, ...]:
+    """What a receipt says of recalls: their ids, which reveal no recipient."""
+    return tuple(
+        RecallNotice(
+            recall=record.id,
+            artifact=said.artifact,
+            recalled=said.recalled,
+            replacement=said.replacement,
+            answer_by=said.answer_by,
+            answer=statement_id(Envelope.parse(record.answer)) if record.answer else None,
+        )
+        for record, said in ((record, record.said) for record in recalls)
+    )
+
+
+def _copies(recalls: tuple[RecallNotice, ...]) -> tuple[Residual, ...]:
+    """The copies that were handed out and are not known to be gone."""
+    waiting = [notice for notice in recalls if notice.answer is None]
+    if not waiting:
+        return ()
+    last = max(notice.answer_by for notice in waiting)
+    what = f"exported copies not yet acknowledged: {len(waiting)}, named under `recalls` by their recalls' ids"
+    return (
+        Residual(
+            what, "recalled; the recipients had not answered", f"they answer, by {format_instant(last)}; or never"
+        ),
     )
 
 
@@ -85,9 +130,7 @@ def _residual(*, key_gone: bool) -> tuple[Residual, ...]:
     if not key_gone:
         backups = "the data key stays in use for the party's other shards: it opens what they hold of this one"
     return (
-        Residual(
-            "copies of composites or shards that were exported or loaded", "out of the coordinator's reach", "unknown"
-        ),
+        Residual("copies that recipients passed on or loaded", "out of the coordinator's reach", "unknown"),
         Residual("images sampled before the removal", "out of the coordinator's reach", "unknown"),
         Residual(
             "disk blocks of assembled composites, which lay in plain files for diffusers to load",

@@ -1,10 +1,12 @@
 """A removal: from a party's acknowledged request to a receipt, in steps that are done once and resumed after a crash.
 
-    plan        what is affected, written down before anything is touched: a crash later loses none of it
-    withdraw    nothing that contains the shards is assembled, sampled or exported any more; open training is closed
+    plan        the shards withdrawn first of all (withdrawal.py): nothing that contains them is assembled, sampled or
+                exported from that moment on; then what is affected, written down before anything of it is touched
+    withdraw    their composites withdrawn too; open training is closed, and the owners' nodes are told
     erase       data key destroyed; weights, bank, routers and composites unlinked; the ledger's lines summed up and
                 dropped; bodies and free pages scrubbed
     rebuild     every affected group's composite from what remains, by the function that built the first
+    recall      every recorded copy of what held them is recalled
     order       only where the contract stays, records having been erased: new training of exactly these shards
     receipt     what was done and what could not be, signed, logged, with its proof
 
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from severable_coordinator.building import Building, Progress
-from severable_coordinator.errors import ConflictError
+from severable_coordinator.errors import ConflictError, WithdrawnError
 from severable_coordinator.ledger import LedgerStore
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
@@ -32,7 +34,8 @@ from severable_coordinator.ports import (
     ShardStore,
     Vault,
 )
-from severable_coordinator.receipts import erasure_actions, receipt_of
+from severable_coordinator.recalling import Recalling
+from severable_coordinator.receipts import erasure_actions, notices, receipt_of
 from severable_coordinator.requests import is_about_records
 from severable_coordinator.shard_sets import bank_file
 from severable_coordinator.sub_shards import index_of
@@ -64,6 +67,7 @@ class Removal:
     clock: Clock
     close_tasks: Callable[[str, Digest], int]  # party, contract -> how many were open
     training: Training
+    recalling: Recalling
     scrub: Callable[[], None]
 
     def run(self, record: RemovalRecord, progress: Progress) -> RemovalRecord:
@@ -76,6 +80,7 @@ class Removal:
             "withdraw": self._withdraw,
             "erase": self._erase,
             "rebuild": self._rebuild,
+            "recall": self._recall,
             **({"order": self._order} if is_about_records(record) else {}),
             "receipt": self._issue,
         }
@@ -96,6 +101,7 @@ class Removal:
 
     def _plan(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._subjects(record)
+        seconds = self.building.withdrawal.withdraw(subjects)
         names = self.vault.names(record.party)
         files = [[record.party, name] for name in names if any(shard.hex in name for shard in subjects)]
         for compartment in self.building.compartments(subjects):
@@ -106,6 +112,7 @@ class Removal:
         return {
             "parts": [[str(shard.recipe), index_of(shard)] for shard in shards if shard.claim],  # gone after `erase`
             "subjects": [str(subject) for subject in subjects],
+            "withdrawn_s": round(seconds, 4),
             "composites": [[c.group, str(c.id), str(c.router), c.state] for c in affected],
             "files": files,
             "key": self.vault.key_id(record.party),
@@ -114,8 +121,6 @@ class Removal:
 
     def _withdraw(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)
-        for subject in subjects:
-            self.shards.set_state(subject, ShardState.WITHDRAWN)
         for composite in self._holding(subjects):
             self.composites.set_state(composite.id, composite.group, "withdrawn")
         if is_about_records(record):  # what is open trains without the erased records already
@@ -125,6 +130,7 @@ class Removal:
 
     def _erase(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)
+        self.building.withdrawal.wait_until_unused(subjects)
         for subject in subjects:
             for name in (f"shards/{subject.hex}/", bank_file(subject), f"incoming/{subject.hex}/"):
                 self.vault.unlink(record.party, name)
@@ -155,13 +161,24 @@ class Removal:
         for group, before, router, state in self.facts(record, "plan")["composites"]:
             if state != "live":
                 continue
+            changes.append([group, before, router, *self._rebuilt(group, progress)])
+        return {"composites": changes}
+
+    def _rebuilt(self, group: str, progress: Progress) -> list[str]:
+        """Composite, router and folder that a group has now; empty texts where nothing remains that it may hold."""
+        while True:
             try:
                 after, directory = self.building.assemble(group, progress)
-            except ConflictError:  # nothing remains that this group may hold
-                changes.append([group, before, router, "", "", ""])
-            else:
-                changes.append([group, before, router, str(after.id), str(after.router), directory.name])
-        return {"composites": changes}
+            except ConflictError:
+                return ["", "", ""]
+            except WithdrawnError:  # by another removal, meanwhile: again, without those shards
+                continue
+            return [str(after.id), str(after.router), directory.name]
+
+    def _recall(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        """Recall what was handed out; nobody's answer is waited for."""
+        made = self.recalling.issue(record.request, record.contract, self._planned(record))
+        return {"recalls": [str(recall.id) for recall in made]}
 
     def _order(self, record: RemovalRecord, _progress: Progress) -> Facts:
         parts = [(Digest.parse(recipe), index) for recipe, index in self.facts(record, "plan")["parts"]]
@@ -170,6 +187,7 @@ class Removal:
 
     def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
         facts = {step: self.facts(record, step) for step in ("plan", "erase", "rebuild")}
+        recalls = self.recalling.store.recalls(record.request)
         receipt = receipt_of(
             record,
             receipt_id=str(uuid.uuid4()),
@@ -177,6 +195,7 @@ class Removal:
             issued=self.clock(),
             facts=facts,
             actions=erasure_actions(facts),
+            recalls=notices(recalls),
         )
         envelope = self._issued(record) or self.logbook.issue(receipt)
         bundle = ReceiptBundle(

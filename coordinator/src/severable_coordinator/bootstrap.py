@@ -27,6 +27,7 @@ from severable_coordinator.enrolment import Enrolment
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import RecipeRecord, ShardRecord
 from severable_coordinator.recalling import Recalling
+from severable_coordinator.removal_report import Reporting
 from severable_coordinator.requests import Requests
 from severable_coordinator.standing import Standing
 from severable_coordinator.stores import Stores, utc_now
@@ -179,6 +180,18 @@ class Coordinator(Stores):
             parties=self.parties,
             composites=self.composites,
             logbook=self.logbook,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def reporting(self) -> Reporting:
+        """Facts of removals, for people."""
+        return Reporting(
+            coordinator=self.config.id,
+            contracting=self.contracting,
+            parties=self.parties,
+            removals=self.removals,
+            recalls=self.recalls,
             clock=self.clock,
         )
 

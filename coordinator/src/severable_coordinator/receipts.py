@@ -23,9 +23,7 @@ from severable_trust.statement import statement_id
 
 Facts = Mapping[str, Any]
 
-_SEALED = (
-    "AES-256-GCM data key destroyed, encrypted file unlinked; consistent with cryptographic erase (NIST SP 800-88)"
-)
+_SEALED = "AES-256-GCM data key destroyed, file unlinked; consistent with cryptographic erase (NIST SP 800-88)"
 _SHARED = "unlink of the encrypted file; its data key stays in use for the party's other shards"
 _PLAIN = "unlink; the file system may keep the blocks until they are overwritten"
 
@@ -58,7 +56,7 @@ def receipt_of(
     issued: datetime,
     facts: Mapping[str, Facts],
     actions: tuple[ErasureAction, ...],
-    recalls: tuple[RecallNotice, ...] = (),
+    recalls: tuple[RecallRecord, ...] = (),
 ) -> Receipt:
     """The receipt of a removal whose steps all have facts."""
     erased = facts["erase"]
@@ -92,7 +90,7 @@ def receipt_of(
             *_ledger_total(erased),
         ),
         outcome="fulfilled" if not left and not erased.get("ledger_left", 0) else "partially_fulfilled",
-        recalls=recalls or None,
+        recalls=notices(recalls) or None,
     )
 
 
@@ -111,18 +109,14 @@ def notices(recalls: Iterable[RecallRecord]) -> tuple[RecallNotice, ...]:
     )
 
 
-def _copies(recalls: tuple[RecallNotice, ...]) -> tuple[Residual, ...]:
-    """The copies that were handed out and are not known to be gone."""
-    waiting = [notice for notice in recalls if notice.answer is None]
-    if not waiting:
+def _copies(recalls: tuple[RecallRecord, ...]) -> tuple[Residual, ...]:
+    """The copies that were handed out and are not said to be gone."""
+    left = [record for record in recalls if not (answer := record.answered) or not answer.answer.settles]
+    if not left:
         return ()
-    last = max(notice.answer_by for notice in waiting)
-    what = f"exported copies not yet acknowledged: {len(waiting)}, named under `recalls` by their recalls' ids"
-    return (
-        Residual(
-            what, "recalled; the recipients had not answered", f"they answer, by {format_instant(last)}; or never"
-        ),
-    )
+    what = f"exported copies not yet acknowledged as gone: {len(left)}, named under `recalls` by their recalls' ids"
+    until = f"their recipients answer, due by {format_instant(max(record.said.answer_by for record in left))}; or never"
+    return (Residual(what, "recalled; a recipient's word is all that can be had", until),)
 
 
 def _residual(*, key_gone: bool) -> tuple[Residual, ...]:

@@ -35,7 +35,7 @@ from severable_coordinator.ports import (
     Vault,
 )
 from severable_coordinator.recalling import Recalling
-from severable_coordinator.receipts import erasure_actions, notices, receipt_of
+from severable_coordinator.receipts import erasure_actions, receipt_of
 from severable_coordinator.requests import is_about_records
 from severable_coordinator.shard_sets import bank_file
 from severable_coordinator.sub_shards import index_of
@@ -187,7 +187,6 @@ class Removal:
 
     def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
         facts = {step: self.facts(record, step) for step in ("plan", "erase", "rebuild")}
-        recalls = self.recalling.store.recalls(record.request)
         receipt = receipt_of(
             record,
             receipt_id=str(uuid.uuid4()),
@@ -195,7 +194,7 @@ class Removal:
             issued=self.clock(),
             facts=facts,
             actions=erasure_actions(facts),
-            recalls=notices(recalls),
+            recalls=tuple(self.recalling.store.recalls(record.request)),
         )
         envelope = self._issued(record) or self.logbook.issue(receipt)
         bundle = ReceiptBundle(

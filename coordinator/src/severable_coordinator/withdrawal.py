@@ -1,9 +1,9 @@
 """Withdrawing shards at once, also from commands that are under way in other processes.
 
 A removal begins by marking its shards withdrawn in one transaction; from then on nothing that holds them is handed out.
-Whoever builds, draws or exports looks at every step of its progress and gives up in one line (`WithdrawnError`). It looks
-once more, in its turn, before it hands anything out: hand-outs and withdrawals take turns, and a hand-out is a matter of
-milliseconds (a rename, a row). So a withdrawal waits for no build, and no hand-out comes after it.
+Whoever builds, draws or exports looks at every step of its progress and gives up in one line (`WithdrawnError`). It
+looks once more, in its turn, before it hands anything out: hand-outs and withdrawals take turns, and a hand-out is a
+matter of milliseconds (a rename, a row). So a withdrawal waits for no build, and no hand-out comes after it.
 
 Whoever may write something that holds a shard says so while it works. An erasure waits until nobody says so any more:
 nothing is written behind its back, under a new key or in a folder that was looked through already.

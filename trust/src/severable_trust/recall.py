@@ -1,7 +1,7 @@
 """Recalls: whoever was handed a copy that held a removed shard is told so, in a signed statement, and may answer it.
 
-The recall names its recipient; its statement id does not: `recall_id` is random, so a receipt can count and name recalls
-by their ids and tell nobody who the recipients are. Each recipient can find its own.
+The recall names its recipient; its statement id does not: `recall_id` is random, so a receipt can count and name
+recalls by their ids and tell nobody who the recipients are. Each recipient can find its own.
 """
 
 import uuid

@@ -70,7 +70,7 @@ class FileTurns:
         while users := self._users(wanted):
             if time.monotonic() >= deadline:
                 raise BusyError(
-                    f"process {users[0]} still works with a shard that is being removed; end it and run the removal again"
+                    f"process {users[0]} still works with a shard that is being removed; end it, run the removal again"
                 )
             time.sleep(_POLL_S)
 

@@ -12,8 +12,11 @@ from severable_coordinator.adapters.cli import (
     ledger,
     log,
     party,
+    recall,
     receipt,
+    recipient,
     remove,
+    report,
     serve,
     shards,
     train,
@@ -42,6 +45,9 @@ app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("ledger", epilog=ledger.EXAMPLE)(ledger.ledger)
 app.command("remove")(remove.remove)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
+app.command("report", epilog=report.EXAMPLE)(report.report)
+app.add_typer(recall.app, name="recall", help="List, show and export recalls, and take answers to them.")
+app.add_typer(recipient.app, name="recipient", help="Who is handed copies, and what they were handed.")
 app.add_typer(log.app, name="log")
 app.add_typer(certificate.app, name="certificate", help="Renew the servers' certificate.")
 

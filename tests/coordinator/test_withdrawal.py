@@ -15,8 +15,10 @@ from coordinator.federation import GROUP, World, quiet
 
 from severable_coordinator.adapters.handover_out import export_shards
 from severable_coordinator.bootstrap import Coordinator
+from severable_coordinator.dispatch import JobReport, JobState
 from severable_coordinator.errors import BusyError, ConflictError, NotFoundError, WithdrawnError
 from severable_coordinator.ports import ShardState
+from severable_trust.bundle import verify_receipt
 from severable_trust.digest import Digest
 
 PARTIES = ("archive", "clinic")
@@ -166,10 +168,12 @@ def test_an_erasure_waits_for_who_still_works_with_the_shard_and_not_for_others(
     shards, real = shipped(world), world.coordinator
     guard = replace(real.withdrawal, patience_s=0.2)
     with guard.turns.using([shards["archive"]]):
-        guard.wait_until_unused([shards["clinic"]])
-        with pytest.raises(BusyError, match="still works with a shard"):
-            guard.wait_until_unused([shards["archive"]])
-    guard.wait_until_unused([shards["archive"]])
+        with guard.erasing([shards["clinic"]]):
+            pass
+        with pytest.raises(BusyError, match="still works with a shard"), guard.erasing([shards["archive"]]):
+            pytest.fail("erased what is used")
+    with guard.erasing([shards["archive"]]):
+        pass
 
 
 def test_a_removal_while_a_router_is_built_in_another_thread_leaves_nothing_of_the_shard(world: World) -> None:
@@ -287,7 +291,9 @@ def test_two_removals_at_once_rebuild_without_either_shard(world: World) -> None
         thread.join(120)
     assert failed == []
     assert world.coordinator.building.live(GROUP).members == (shards["archive"],)
-    assert {record.state for record in world.coordinator.removals.removals()} == {"fulfilled"}
+    for record in world.coordinator.removals.removals():
+        receipt = verify_receipt(record.bundle, world.coordinator.trust_root).receipt.value
+        assert (receipt.outcome, [change.status for change in receipt.composites]) == ("fulfilled", ["rebuilt"])
     for gone in ("agency", "clinic"):
         assert [path for path in world.home.rglob("*") if shards[gone].hex in path.name] == []
 
@@ -296,3 +302,15 @@ def test_a_failure_that_is_not_of_a_withdrawal_keeps_its_own_line(world: World) 
     shard = world.ship("archive")
     with pytest.raises(ConflictError, match="its own"), world.coordinator.withdrawal.using([shard]):
         raise ConflictError("its own")
+
+
+def test_the_open_jobs_of_the_party_are_closed_and_named_for_its_node_to_be_told(world: World) -> None:
+    world.ship("archive")
+    batch, tasks = world.coordinator.training.open_batch(world.recipe.digest, frozenset({"clinic"}))
+    world.coordinator.tasks.report(tasks[0].id, JobReport(state=JobState.TRAINING, step=1, steps=9))
+    contract = world.coordinator.contracts.contracts("clinic")[0].id
+    record = world.coordinator.requests.receive("clinic", world.ask_for_erasure("clinic", contract))
+    world.coordinator.removal.run(record, quiet)
+    assert [one.id for one in world.coordinator.tasks.closed(batch)] == [tasks[0].id]
+    assert world.coordinator.tasks.open_tasks(batch) == []
+    assert world.coordinator.removal.facts(record, "withdraw")["tasks_closed"] == 1

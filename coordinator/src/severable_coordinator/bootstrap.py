@@ -3,6 +3,7 @@
 What needs torch is imported when it is asked for: `up` and most commands never need it, and its import costs seconds.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from severable_coordinator.adapters.authority import KeyPair, issue_party
-from severable_coordinator.adapters.engine import EngineConfig
+from severable_coordinator.adapters.engine import EngineConfig, submit
 from severable_coordinator.adapters.exclusive import exclusive
 from severable_coordinator.adapters.log_mark import LogMark
 from severable_coordinator.adapters.settings import read_config
@@ -22,8 +23,9 @@ from severable_coordinator.adapters.turns import FileTurns
 from severable_coordinator.admission import Admission
 from severable_coordinator.config import Layout
 from severable_coordinator.contracting import Contracting
-from severable_coordinator.dispatch import JobReport, JobState, TaskStore
+from severable_coordinator.dispatch import CLOSED, JobReport, JobState, TaskStore
 from severable_coordinator.enrolment import Enrolment
+from severable_coordinator.errors import EngineError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import RecipeRecord, ShardRecord
 from severable_coordinator.recalling import Recalling
@@ -253,8 +255,15 @@ class Coordinator(Stores):
         concerned = [s for s in self.tasks.all() if s.task.party == party and s.task.contract == str(contract)]
         open_ones = [status for status in concerned if not status.report.state.final]
         for status in open_ones:
-            self.tasks.report(status.task.id, JobReport(state=JobState.FAILED, detail="closed by a removal"))
+            self.tasks.report(status.task.id, JobReport(state=JobState.FAILED, detail=CLOSED))
+        self._tell_nodes({status.task.batch for status in open_ones if status.report.state is not JobState.PENDING})
         return len(open_ones)
+
+    def _tell_nodes(self, batches: set[str]) -> None:
+        """Start a run that tells the owners' nodes to end their jobs; without `up`, the next run of a batch does."""
+        for batch in sorted(batches):
+            with suppress(EngineError):
+                submit(self.engine, self.layout.bundle, {"batch": batch})
 
 
 def open_home(home: Path) -> Coordinator:

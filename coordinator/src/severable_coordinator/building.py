@@ -123,9 +123,10 @@ class Building:
         router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
         ids = [shard.id for shard in members.shards]
         self.withdrawal.look(ids)
-        self.vault.write(members.compartment, "members.json", iter([canonical.encode([str(one) for one in ids])]))
-        self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
-        self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
+        with self.withdrawal.turns.erasing():  # an erasure takes a compartment without its members for one to be erased
+            self.vault.write(members.compartment, "members.json", iter([canonical.encode([str(one) for one in ids])]))
+            self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
+            self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
         return router
 
     def compartments(self, shards: Iterable[Digest]) -> list[str]:

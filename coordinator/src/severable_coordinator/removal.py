@@ -130,7 +130,20 @@ class Removal:
 
     def _erase(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)
-        self.building.withdrawal.wait_until_unused(subjects)
+        with self.building.withdrawal.erasing(subjects):
+            lines = self._erase_all(record, subjects)
+        plan = self.facts(record, "plan")
+        gone = not self.vault.key_id(record.party)
+        return {
+            "files": plan["files"],
+            "key": plan["key"] if gone else "",
+            "left": self._left(record, subjects),
+            "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
+            "ledger_left": len(self.ledger.lines(subjects)),
+        }
+
+    def _erase_all(self, record: RemovalRecord, subjects: list[Digest]) -> int:
+        """Erase; returns how many of the ledger's lines went."""
         for subject in subjects:
             for name in (f"shards/{subject.hex}/", bank_file(subject), f"incoming/{subject.hex}/"):
                 self.vault.unlink(record.party, name)
@@ -146,23 +159,15 @@ class Removal:
         lines = self.ledger.erase(subjects)  # once they are tombstones: a draw under way settles its own lines
         self._destroy_key(record)
         self.scrub()
-        plan = self.facts(record, "plan")
-        gone = not self.vault.key_id(record.party)
-        return {
-            "files": plan["files"],
-            "key": plan["key"] if gone else "",
-            "left": self._left(record, subjects),
-            "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
-            "ledger_left": len(self.ledger.lines(subjects)),
-        }
+        return lines
 
     def _rebuild(self, record: RemovalRecord, progress: Progress) -> Facts:
-        changes = []
-        for group, before, router, state in self.facts(record, "plan")["composites"]:
-            if state != "live":
-                continue
-            changes.append([group, before, router, *self._rebuilt(group, progress)])
-        return {"composites": changes}
+        used = {  # one a group; withdrawn is one that another removal, under way too, has taken out of use first
+            group: [group, before, router]
+            for group, before, router, state in self.facts(record, "plan")["composites"]
+            if state in {"live", "withdrawn"}
+        }
+        return {"composites": [[*known, *self._rebuilt(group, progress)] for group, known in used.items()]}
 
     def _rebuilt(self, group: str, progress: Progress) -> list[str]:
         """Composite, router and folder that a group has now; empty texts where nothing remains that it may hold."""

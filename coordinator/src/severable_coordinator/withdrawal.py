@@ -40,6 +40,9 @@ class Turns(Protocol):
     def using(self, shards: Iterable[Digest]) -> AbstractContextManager[None]:
         """Say, for as long as the block runs, that what it writes may hold these shards."""
 
+    def erasing(self) -> AbstractContextManager[None]:
+        """For an erasure, or for writing files that one must see all of or none of; one at a time."""
+
     def wait_until_unused(self, shards: Iterable[Digest], patience_s: float) -> None:
         """Wait until nobody says so of any of these shards. BusyError once patience ends."""
 
@@ -107,6 +110,9 @@ class Withdrawal:
         except WithdrawnError as withdrawn:
             raise withdrawn from error
 
-    def wait_until_unused(self, subjects: Iterable[Digest]) -> None:
-        """Wait for those who still use withdrawn shards to give up. BusyError."""
+    @contextmanager
+    def erasing(self, subjects: Iterable[Digest]) -> Iterator[None]:
+        """For erasing withdrawn shards: once nobody uses them any more, and one erasure at a time. BusyError."""
         self.turns.wait_until_unused(subjects, self.patience_s)
+        with self.turns.erasing():
+            yield

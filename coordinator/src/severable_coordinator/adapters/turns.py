@@ -1,8 +1,11 @@
 """Turns between the coordinator's processes, by locks on files that end with whoever holds them.
 
-HOME/turns/hand-out.lock      shared by those who hand something out, exclusive for a withdrawal
-HOME/turns/group-GROUP.lock   one assembly for a group
-HOME/turns/use-ID.json        the shards that somebody's work holds; locked while it works, removed when it ends
+    HOME/turns/hand-out.lock      shared by those who hand something out, exclusive for a withdrawal
+    HOME/turns/erase.lock         one erasure at a time
+    HOME/turns/group-GROUP.lock   one assembly for a group
+    HOME/turns/use-ID.json        the shards that somebody's work holds; locked while it works
+
+A file of the last kind goes when the work ends; one that a killed process left is told by its missing lock.
 """
 
 import fcntl
@@ -45,6 +48,12 @@ class FileTurns:
     def assembling(self, group: str) -> Iterator[None]:
         """See Turns."""
         with exclusive(self._lock(f"group-{Digest.of(group.encode()).hex[:16]}.lock")):
+            yield
+
+    @contextmanager
+    def erasing(self) -> Iterator[None]:
+        """See Turns."""
+        with exclusive(self._lock("erase.lock")):
             yield
 
     @contextmanager

@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from coordinator.federation import GROUP, World, quiet
+from coordinator.federation import GROUP, ManualClock, World, quiet
 
 from severable_coordinator.adapters.handover_out import export_shards
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.dispatch import JobReport, JobState
 from severable_coordinator.errors import BusyError, ConflictError, NotFoundError, WithdrawnError
 from severable_coordinator.ports import ShardState
+from severable_coordinator.stores import utc_now
 from severable_trust.bundle import verify_receipt
 from severable_trust.digest import Digest
 
@@ -314,3 +315,28 @@ def test_the_open_jobs_of_the_party_are_closed_and_named_for_its_node_to_be_told
     assert [one.id for one in world.coordinator.tasks.closed(batch)] == [tasks[0].id]
     assert world.coordinator.tasks.open_tasks(batch) == []
     assert world.coordinator.removal.facts(record, "withdraw")["tasks_closed"] == 1
+
+
+def test_a_sampling_in_another_process_ends_in_one_line_and_writes_nothing(tmp_path: Path) -> None:
+    fresh = World(tmp_path / "fresh", clock=ManualClock(utc_now()))
+    fresh.join("clinic")
+    fresh.agree("clinic")
+    shard = fresh.ship("clinic")
+    fresh.coordinator.building.assemble(GROUP, quiet)
+    out, turns = tmp_path / "pictures", fresh.coordinator.layout.turns
+    words = ["sample", "--images", "256", "--out", str(out), "--home", str(fresh.home)]
+    command = [sys.executable, "-P", "-c", "from severable_coordinator.adapters.cli import main; main()", *words]
+    other = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(turns.glob("use-*.json")):
+        assert other.poll() is None, other.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    seconds = fresh.coordinator.withdrawal.withdraw([shard])
+    _, said = other.communicate(timeout=120)
+    assert seconds < 1.0
+    assert other.returncode == 1
+    assert "withdrawn meanwhile" in said.strip().splitlines()[-1]
+    assert "Traceback" not in said
+    assert not out.exists()
+    assert list(tmp_path.glob(".pictures*")) == []

@@ -59,7 +59,8 @@ def test_a_recall_is_about_what_was_handed_out_and_about_the_removal() -> None:
 def test_the_schema_takes_what_the_package_takes_and_refuses_what_it_refuses() -> None:
     schema = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
     schema.validate(make_recall(A).to_predicate())
-    for change in ({"recipient": "a b"}, {"artifact": "book"}, {"shards": []}, {"extra": 1}, {"issued": "today"}):
+    changes: list[dict[str, Any]] = [{"recipient": "a b"}, {"artifact": "book"}, {"shards": []}, {"extra": 1}]
+    for change in [*changes, {"issued": "today"}]:
         altered = make_recall(A).to_predicate() | change
         assert not schema.is_valid(altered)
         with pytest.raises(TrustError):

@@ -5,8 +5,8 @@ What is written: evaluation.json with every figure, and three pictures of it. Ei
 
 import json
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from diffusers.utils.logging import disable_progress_bar
 
 from severable_coordinator.building import Progress
 from severable_coordinator.errors import ConfigError, ConflictError, StorageError
-from severable_coordinator.sampling import Counted
+from severable_coordinator.sampling import Counted, HandingOut
 from severable_diffusion.environment import describe
 from severable_diffusion.errors import CompositeError, DataError, ShardError
 from severable_diffusion.evaluation import CUMULATIVE, DEFAULT, NAIVE, Measured, alone, measure
@@ -67,7 +67,7 @@ def evaluate_composite(
     *,
     progress: Progress,
     counted: Counted,
-    handing_out: Callable[[], AbstractContextManager[None]],
+    handing_out: HandingOut = nullcontext,
 ) -> dict[str, object]:
     """Measure, write the directory, return what evaluation.json says.
 
@@ -114,7 +114,7 @@ def _as_ours() -> Iterator[None]:
 
 
 @contextmanager
-def _whole(out: Path, handing_out: Callable[[], AbstractContextManager[None]]) -> Iterator[Path]:
+def _whole(out: Path, handing_out: HandingOut) -> Iterator[Path]:
     """A scratch directory that becomes `out` when all is written, and goes if anything fails."""
     if out.exists():
         raise ConflictError(f"{out}: exists already; choose a new directory")

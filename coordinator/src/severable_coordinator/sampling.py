@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from diffusers.utils.logging import disable_progress_bar
@@ -15,6 +15,7 @@ from severable_diffusion.pictures import grid, plot_weights
 from severable_diffusion.pipeline import CompositePipeline
 
 FILES = ("grid.png", "weights.png", "attribution.json")
+HandingOut = Callable[[], AbstractContextManager[None]]  # the moment in which files get their names
 Counted = Callable[[Attribution, Collection[str]], None]  # a draw, and the shards that could be used in it
 
 
@@ -28,7 +29,7 @@ def sample_composite(
     seed: int,
     progress: Progress,
     counted: Counted,
-    handing_out: Callable[[], AbstractContextManager[None]],
+    handing_out: HandingOut = nullcontext,
 ) -> list[Path]:
     """Sample `images` images from a composite directory and write grid.png, weights.png and attribution.json.
 

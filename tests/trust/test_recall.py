@@ -19,7 +19,7 @@ from severable_trust.receipt import RecallNotice
 from severable_trust.statement import Kind, open_statement, sign_statement
 
 A, B = Digest.of(b"a"), Digest.of(b"b")
-SCHEMA = Path(__file__).resolve().parents[2] / "docs/formats/recall.schema.json"
+FORMATS = Path(__file__).resolve().parents[2] / "docs/formats"
 
 
 @pytest.mark.parametrize(
@@ -56,15 +56,28 @@ def test_a_recall_is_about_what_was_handed_out_and_about_the_removal() -> None:
     assert replace(make_recall(A, B), artifact=Artifact.SHARDS).in_toto_subjects()[0][0] == "shards"
 
 
-def test_the_schema_takes_what_the_package_takes_and_refuses_what_it_refuses() -> None:
-    schema = Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
-    schema.validate(make_recall(A).to_predicate())
-    changes: list[dict[str, Any]] = [{"recipient": "a b"}, {"artifact": "book"}, {"shards": []}, {"extra": 1}]
-    for change in [*changes, {"issued": "today"}]:
-        altered = make_recall(A).to_predicate() | change
-        assert not schema.is_valid(altered)
+_RECALLS: list[dict[str, Any]] = [
+    {"recipient": "a b"}, {"artifact": "book"}, {"shards": []}, {"extra": 1}, {"issued": "today"},
+]  # fmt: skip
+_ANSWERS: list[dict[str, Any]] = [
+    {"recipient": ""}, {"answer": "maybe"}, {"said_by": " "}, {"said_by": None}, {"recall": "a"}, {"extra": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "changes"), [(make_recall(A), _RECALLS), (make_answer(A), _ANSWERS), (make_answer(A, "Ada"), _ANSWERS)]
+)
+def test_a_schema_takes_what_the_package_takes_and_refuses_what_it_refuses(
+    value: Recall | RecallAnswer, changes: list[dict[str, Any]]
+) -> None:
+    schema = Draft202012Validator(json.loads((FORMATS / f"{value.KIND}.schema.json").read_text(encoding="utf-8")))
+    Draft202012Validator.check_schema(schema.schema)
+    schema.validate(value.to_predicate())
+    for change in changes:
+        altered = value.to_predicate() | change
+        assert not schema.is_valid(altered), change
         with pytest.raises(TrustError):
-            Recall.from_predicate(altered)
+            type(value).from_predicate(altered)
 
 
 def test_a_recall_file_is_verified_with_the_trust_root_alone(federation: Federation) -> None:

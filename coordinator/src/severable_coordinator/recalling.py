@@ -46,21 +46,24 @@ class Recalling:
         removed = tuple(subjects)
         agreed = read_unverified(self.contracting.contracts.contract(contract).envelope, Contract)
         term = timedelta(days=max(_LEAST_DAYS, agreed.deletion.deadline_days))
+        gone = self._gone(removal)
         for export in copies(self.store.exports(), removed):
-            if not self._gone(export, removal):
+            said = gone.get((export.recipient, export.artifact, export.digest))
+            if said is None or said <= export.at:
                 self._recall(export, removal, removed, term)
         made = self.store.recalls(removal)
         self.logbook.record(Kind.RECALL, *(Envelope.parse(record.envelope) for record in made))
         return made
 
-    def _gone(self, export: Export, removal: Digest) -> bool:
-        """Whether the recipient said, since it was handed the copy, that it holds none any more."""
+    def _gone(self, removal: Digest) -> dict[tuple[str, Artifact, Digest], datetime]:
+        """When the recipient of a copy last answered another removal's recall that it holds none."""
+        gone: dict[tuple[str, Artifact, Digest], datetime] = {}
         for record in self.store.recalls():
-            said, answer = record.said, record.answered
-            same = (said.recipient, said.artifact, said.recalled) == (export.recipient, export.artifact, export.digest)
-            if same and record.removal != removal and answer and answer.answer.settles and answer.answered > export.at:
-                return True
-        return False
+            answer = record.answered
+            if record.removal != removal and answer and answer.answer.settles:
+                copy = (record.said.recipient, record.said.artifact, record.said.recalled)
+                gone[copy] = max(answer.answered, gone.get(copy, answer.answered))
+        return gone
 
     def _recall(self, export: Export, removal: Digest, removed: tuple[Digest, ...], term: timedelta) -> None:
         now = max(self.clock(), export.at)

@@ -340,3 +340,18 @@ def test_a_sampling_in_another_process_ends_in_one_line_and_writes_nothing(tmp_p
     assert "Traceback" not in said
     assert not out.exists()
     assert list(tmp_path.glob(".pictures*")) == []
+
+
+def test_a_removal_that_finds_its_shard_in_use_says_by_whom_and_goes_on_at_its_next_run(world: World) -> None:
+    shards, real = shipped(world), world.coordinator
+    real.building.assemble(GROUP, quiet)
+    contract = real.contracts.contracts("clinic")[0].id
+    record = real.requests.receive("clinic", world.ask_for_erasure("clinic", contract))
+    impatient = replace(
+        real.removal, building=replace(real.building, withdrawal=replace(real.withdrawal, patience_s=0.1))
+    )
+    with real.withdrawal.turns.using([shards["clinic"]]), pytest.raises(BusyError, match="run the removal again"):
+        impatient.run(record, quiet)
+    assert real.shards.shard(shards["clinic"]).state is ShardState.WITHDRAWN
+    assert "erase" not in real.removals.steps(record.request)
+    assert impatient.run(record, quiet).state == "fulfilled"

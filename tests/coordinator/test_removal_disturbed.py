@@ -3,9 +3,7 @@
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import replace
+import time
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,8 @@ from coordinator.byte_scan import Secret, found_in, of_key, of_weights
 from coordinator.command_line import Cli
 from coordinator.federation import GROUP, ManualClock, World, quiet, shard_files
 
-from severable_coordinator.adapters.sql.composites import SqlCompositeStore
-from severable_coordinator.errors import ConflictError, CoordinatorError, NotFoundError, RefusedError
-from severable_coordinator.ports import CompositeRecord, RemovalRecord, ShardState
+from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError, WithdrawnError
+from severable_coordinator.ports import RemovalRecord, ShardState
 from severable_coordinator.stores import utc_now
 from severable_trust.bundle import verify_receipt
 from severable_trust.statement import Kind
@@ -102,83 +99,55 @@ def test_an_upload_that_is_under_way_ends_with_the_removal_and_leaves_nothing(tm
     gone(world, "agency", secrets)
 
 
-def remove(world: World, name: str) -> None:
-    """A party asks for its removal, and it is carried out, all by another process."""
-    own = world.reopened()
-    contract = own.contracts.contracts(name)[0].id
-    own.removal.run(own.requests.receive(name, world.ask_for_erasure(name, contract)), quiet)
+class Meanwhile:
+    """A party's removal in a thread of its own, as another process carries it out; begun at the nth call of a progress.
 
+    The call returns once the shard is withdrawn: from then on whoever uses it is to give up.
+    """
 
-def at_the_call(number: int, world: World) -> Callable[[str, int, int], None]:
-    """Progress that has agency removed at its nth call."""
-    calls = iter(range(1, 10**6))
+    def __init__(self, world: World, name: str, call: int) -> None:
+        self._calls, self._call = 0, call
+        self._world, self._own, self._name = world, world.reopened(), name
+        self._thread = threading.Thread(target=self._remove)
 
-    def progress(_what: str, _done: int, _total: int) -> None:
-        if next(calls) == number:
-            remove(world, "agency")
+    def _remove(self) -> None:
+        request = self._world.ask_for_erasure(self._name, self._own.contracts.contracts(self._name)[0].id)
+        self._own.removal.run(self._own.requests.receive(self._name, request), quiet)
 
-    return progress
+    def progress(self, _what: str, _done: int, _total: int) -> None:
+        self._calls += 1
+        if self._calls == self._call:
+            self._thread.start()
+            while self._own.shards.shards(party=self._name):
+                time.sleep(0.02)
+
+    def end(self) -> None:
+        self._thread.join(120)
+        assert [record.state for record in self._own.removals.removals()] == ["fulfilled"]
 
 
 @pytest.mark.parametrize("call", [1, 2, 4, 6, 8, 10])
-def test_a_router_that_is_being_built_from_a_shard_that_goes_is_taken_back(world: World, call: int) -> None:
+def test_a_router_that_is_being_built_from_a_shard_that_goes_is_given_up(world: World, call: int) -> None:
     secrets = secrets_of(world, "agency")
     building = world.coordinator.building
     members = building.members(GROUP)
-    with pytest.raises(ConflictError, match="removed while this was being built"):
-        building.router(members, at_the_call(call, world))
+    meanwhile = Meanwhile(world, "agency", call)
+    with pytest.raises(WithdrawnError):
+        building.router(members, meanwhile.progress)
+    meanwhile.end()
     assert building.compartments(s.id for s in members.shards if s.party == "agency") == []
     gone(world, "agency", secrets)
 
 
-class RemovesFirst(SqlCompositeStore):
-    """A store of composites; a removal runs before the first answer, as one of another process might."""
-
-    run: Callable[[], object]
-
-    def add(self, record: CompositeRecord) -> None:  # an assembly's last step
-        self.once()
-        super().add(record)
-
-    def composites(self, state: str | None = "live") -> list[CompositeRecord]:
-        self.once()
-        return super().composites(state)
-
-    def once(self) -> None:
-        run, self.run = self.run, lambda: None
-        run()
-
-
-@pytest.fixture
-def removing(world: World) -> Iterator[tuple[RemovesFirst, list[Secret]]]:
-    """A store that has agency removed when it is next asked; what must be gone after that."""
-    world.coordinator.building.assemble(GROUP, quiet)
+@pytest.mark.parametrize("call", [1, 4, 10])
+def test_a_composite_that_is_being_assembled_with_a_shard_that_goes_is_not_there_after(world: World, call: int) -> None:
     secrets = secrets_of(world, "agency")
-    store = RemovesFirst(world.coordinator.database)
-    store.run = lambda: remove(world, "agency")
-    yield store, secrets
+    meanwhile = Meanwhile(world, "agency", call)
+    with pytest.raises(WithdrawnError):
+        world.coordinator.building.assemble(GROUP, meanwhile.progress)
+    meanwhile.end()
+    assert world.coordinator.composites.composites(None) == []
     gone(world, "agency", secrets)
-
-
-def test_a_composite_that_is_being_assembled_with_a_shard_that_goes_is_not_there_after(
-    world: World, removing: tuple[RemovesFirst, list[Secret]]
-) -> None:
-    store, _ = removing
-    record, directory = replace(world.coordinator.building, composites=store).assemble(GROUP, quiet)
-    assert {world.coordinator.shards.shard(shard).party for shard in record.members} == {"archive", "clinic"}
-    assert directory.is_dir()
-    assert [live.id for live in world.coordinator.composites.composites()] == [record.id]
-
-
-def test_a_composite_that_is_being_exported_while_its_shard_goes_is_not_handed_out(
-    world: World, removing: tuple[RemovesFirst, list[Secret]], tmp_path: Path
-) -> None:
-    store, secrets = removing
-    record = world.coordinator.building.live(GROUP)
-    with pytest.raises(ConflictError, match="withdrawn"):
-        replace(world.coordinator.building, composites=store).export(record, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    assert found_in(tmp_path, secrets) == []
 
 
 def test_images_that_are_being_drawn_leave_no_line_and_no_weights_of_a_shard_that_goes(
@@ -187,8 +156,10 @@ def test_images_that_are_being_drawn_leave_no_line_and_no_weights_of_a_shard_tha
     world.coordinator.building.assemble(GROUP, quiet)
     secrets = secrets_of(world, "agency")
     shard = world.coordinator.shards.shards(party="agency")[0].id
-    with suppress(CoordinatorError):
-        world.coordinator.inference.sample(GROUP, tmp_path / "out", images=2, seed=1, progress=at_the_call(2, world))
+    meanwhile = Meanwhile(world, "agency", 2)
+    with pytest.raises(WithdrawnError):
+        world.coordinator.inference.sample(GROUP, tmp_path / "out", images=2, seed=1, progress=meanwhile.progress)
+    meanwhile.end()
     assert world.coordinator.shards.shard(shard).state is ShardState.ERASED
     assert world.coordinator.ledger.lines([shard]) == []
     gone(world, "agency", secrets)
@@ -234,7 +205,7 @@ def test_a_disk_that_refuses_to_delete_is_one_line_and_no_receipt_and_the_remova
 
 
 def test_the_members_of_a_set_that_nothing_happens_to_stay(world: World) -> None:
-    """The look after a build takes nothing back without a reason."""
+    """A look gives nothing up without a reason."""
     members = world.coordinator.building.members(GROUP)
     world.coordinator.building.router(members, quiet)
     assert world.coordinator.building.compartments(shard.id for shard in members.shards) == [members.compartment]

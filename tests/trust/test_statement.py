@@ -2,6 +2,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from trust.recalls import make_answer, make_recall
 from trust.samples import NOON, Federation, Keys, at
 
 from severable_trust.canonical import decode, encode
@@ -22,14 +23,16 @@ from severable_trust.statement import (
     statement_id,
 )
 
-SAMPLES = range(8)
+SAMPLES = range(10)
 
 
 def sample(federation: Federation, number: int) -> Predicate:
     acknowledgement = Acknowledgement(request=federation.request.id, received=NOON, expected_completion=at(20))
     keys = federation.keys
     rotation = KeyRotation(party="alice", previous=keys.alice.public_key, next=keys.bob.public_key, issued=NOON)
-    return (*federation.statements(), acknowledgement, rotation)[number]
+    recall = make_recall(federation.request.id)
+    answer = make_answer(Digest.of(b"recall"))
+    return (*federation.statements(), acknowledgement, rotation, recall, answer)[number]
 
 
 @pytest.mark.parametrize("number", SAMPLES)

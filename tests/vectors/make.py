@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from trust.log_samples import WholeLog
+from trust.recalls import make_answer, make_recall, recall_bundle
 from trust.samples import LOG_NAME, NOON, Federation, Keys, MemoryLog, at
 
 from severable_trust.bundle import ReceiptBundle
@@ -58,7 +59,9 @@ def statements(made: Federation) -> list[dict[str, Any]]:
         party="alice", previous=made.keys.alice.public_key, next=FixedSigner(1004).public_key, issued=NOON
     )
     found = []
-    for value in (*made.statements(), acknowledgement, rotation):
+    recall = make_recall(made.request.id)
+    answer = make_answer(statement_id(sign_statement(recall, made.keys.coordinator)))
+    for value in (*made.statements(), acknowledgement, rotation, recall, answer):
         envelope = sign_statement(value, made.keys.coordinator)
         found.append(
             {
@@ -148,6 +151,7 @@ def build() -> dict[str, bytes]:
     return {
         **files,
         "receipt-v1.json": made.bundle().to_bytes(),
+        "recall-v1.json": recall_bundle(made).to_bytes(),
         "log-bundle-v1.json": whole.bundle().to_bytes(),
         "trust-root-v1.json": made.root.to_bytes(),
     }

@@ -3,6 +3,7 @@
 What needs torch is imported when it is asked for: `up` and most commands never need it, and its import costs seconds.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from severable_coordinator.adapters.authority import KeyPair, issue_party
-from severable_coordinator.adapters.engine import EngineConfig
+from severable_coordinator.adapters.engine import EngineConfig, submit
 from severable_coordinator.adapters.exclusive import exclusive
 from severable_coordinator.adapters.log_mark import LogMark
 from severable_coordinator.adapters.settings import read_config
@@ -18,17 +19,22 @@ from severable_coordinator.adapters.signing import read_signer
 from severable_coordinator.adapters.sql.log import SqlLog
 from severable_coordinator.adapters.sql.shards import SqlUploadStore
 from severable_coordinator.adapters.steady_clock import SteadyClock
+from severable_coordinator.adapters.turns import FileTurns
 from severable_coordinator.admission import Admission
 from severable_coordinator.config import Layout
 from severable_coordinator.contracting import Contracting
-from severable_coordinator.dispatch import JobReport, JobState, TaskStore
+from severable_coordinator.dispatch import CLOSED, JobReport, JobState, TaskStore
 from severable_coordinator.enrolment import Enrolment
+from severable_coordinator.errors import EngineError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import RecipeRecord, ShardRecord
+from severable_coordinator.recalling import Recalling
+from severable_coordinator.removal_report import Reporting
 from severable_coordinator.requests import Requests
 from severable_coordinator.standing import Standing
 from severable_coordinator.stores import Stores, utc_now
 from severable_coordinator.training import Training
+from severable_coordinator.withdrawal import Withdrawal
 from severable_trust.checkpoint import Checkpoint
 from severable_trust.digest import Digest
 from severable_trust.note import LogSigner, sign_note
@@ -36,6 +42,7 @@ from severable_trust.trust_root import TrustRoot
 
 if TYPE_CHECKING:
     from severable_coordinator.building import Building
+    from severable_coordinator.exporting import Exporting
     from severable_coordinator.inference import Inference
     from severable_coordinator.readiness import Readiness
     from severable_coordinator.removal import Removal
@@ -165,6 +172,35 @@ class Coordinator(Stores):
         )
 
     @cached_property
+    def withdrawal(self) -> Withdrawal:
+        """Taking shards out of all use at once."""
+        return Withdrawal(shards=self.shards, turns=FileTurns(self.layout.turns))
+
+    @cached_property
+    def recalling(self) -> Recalling:
+        """Recalls of what was handed out."""
+        return Recalling(
+            store=self.recalls,
+            contracting=self.contracting,
+            parties=self.parties,
+            composites=self.composites,
+            logbook=self.logbook,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def reporting(self) -> Reporting:
+        """Facts of removals, for people."""
+        return Reporting(
+            coordinator=self.config.id,
+            contracting=self.contracting,
+            parties=self.parties,
+            removals=self.removals,
+            recalls=self.recalls,
+            clock=self.clock,
+        )
+
+    @cached_property
     def building(self) -> "Building":
         """Banks, routers, composites (imports torch)."""
         from severable_coordinator.building import Building  # noqa: PLC0415  # imports torch
@@ -178,7 +214,15 @@ class Coordinator(Stores):
             logbook=self.logbook,
             clock=self.clock,
             work=self.layout.work,
+            withdrawal=self.withdrawal,
         )
+
+    @cached_property
+    def exporting(self) -> "Exporting":
+        """Handing composites out (imports torch)."""
+        from severable_coordinator.exporting import Exporting  # noqa: PLC0415  # imports torch
+
+        return Exporting(building=self.building, recalls=self.recalls, clock=self.clock)
 
     @cached_property
     def inference(self) -> "Inference":
@@ -208,9 +252,9 @@ class Coordinator(Stores):
             clock=self.clock,
             close_tasks=self._close_tasks,
             training=self.training,
+            recalling=self.recalling,
             scrub=self.database.scrub,
             keys_backups=self.keys_backups,
-            turn=lambda: exclusive(self.layout.removal_lock),
             proving=Proving(building=self.building, composites=self.composites),
             retained=Retained(building=self.building, composites=self.composites, vault=self.vault),
         )
@@ -251,10 +295,17 @@ class Coordinator(Stores):
         concerned = [s for s in self.tasks.all() if s.task.party == party and s.task.contract == str(contract)]
         open_ones = [status for status in concerned if not status.report.state.final]
         for status in open_ones:
-            self.tasks.report(status.task.id, JobReport(state=JobState.FAILED, detail="closed by a removal"))
+            self.tasks.report(status.task.id, JobReport(state=JobState.FAILED, detail=CLOSED))
             for upload in self.admission.uploads.open_of(status.task.id):
-                self.admission.uploads.settle(upload.id, "refused", "closed by a removal")
+                self.admission.uploads.settle(upload.id, "refused", CLOSED)
+        self._tell_nodes({status.task.batch for status in open_ones if status.report.state is not JobState.PENDING})
         return len(open_ones)
+
+    def _tell_nodes(self, batches: set[str]) -> None:
+        """Start a run that tells the owners' nodes to end their jobs; without `up`, the next run of a batch does."""
+        for batch in sorted(batches):
+            with suppress(EngineError):
+                submit(self.engine, self.layout.bundle, {"batch": batch})
 
 
 def open_home(home: Path) -> Coordinator:

@@ -136,9 +136,9 @@ class Layout:
         return self.home / "roster.lock"
 
     @property
-    def removal_lock(self) -> Path:
-        """Held while a removal is carried out: one at a time."""
-        return self.home / "removal.lock"
+    def turns(self) -> Path:
+        """Lock files by which hand-outs, withdrawals and erasures take turns."""
+        return self.home / "turns"
 
     @property
     def lock(self) -> Path:

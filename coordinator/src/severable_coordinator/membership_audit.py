@@ -6,6 +6,7 @@ What is written: membership.json with every figure, and roc.png. Either both or 
 """
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from severable_coordinator.building import Progress
 from severable_coordinator.errors import ConfigError
 from severable_coordinator.evaluation import as_ours, whole
+from severable_coordinator.sampling import HandingOut
 from severable_diffusion.environment import describe
 from severable_diffusion.images import read_image_folder
 from severable_diffusion.membership_attack import DRAWS, LEVELS, SCORES, Told, losses, told_apart
@@ -45,7 +47,9 @@ class Audit:
     before: Path | None = None
 
 
-def audit_composite(composite: str, directory: Path, asked: Audit, progress: Progress) -> dict[str, object]:
+def audit_composite(
+    composite: str, directory: Path, asked: Audit, progress: Progress, handing_out: HandingOut = nullcontext
+) -> dict[str, object]:
     """Audit, write the directory, return what membership.json says.
 
     Args:
@@ -53,13 +57,14 @@ def audit_composite(composite: str, directory: Path, asked: Audit, progress: Pro
         directory: where it lies.
         asked: the images, the contrast, where to write.
         progress: told how many images were looked at.
+        handing_out: the moment in which the directory gets its name; raises where it must not.
 
     Raises:
         ConfigError: if images, contrast or the directory to write cannot be used.
         ConflictError: if the directory is there already.
         StorageError: if a composite cannot be loaded.
     """
-    with as_ours(), whole(asked.out) as out:
+    with as_ours(), whole(asked.out, handing_out) as out:
         now, counts = _audited(directory, asked, "composite", progress)
         found = {"composite": now}
         if asked.before is not None:

@@ -4,7 +4,7 @@ Records are frozen; digests are `severable_trust.digest.Digest`; times are UTC. 
 tests/contracts that every implementation passes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,6 +145,9 @@ class ShardStore(Protocol):
 
     def shards(self, state: ShardState | None = ShardState.LIVE, party: str | None = None) -> list[ShardRecord]:
         """Shards by id; `state=None` means of any state."""
+
+    def withdraw(self, shard_ids: Iterable[Digest]) -> None:
+        """Move live shards to WITHDRAWN, all of them or none; the others among them stay as they are."""
 
     def set_state(self, shard_id: Digest, state: ShardState) -> None:
         """Move a shard on; ERASED drops its claim and keeps the tombstone."""

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from severable_coordinator.building import MANIFEST, Building, Progress
 from severable_coordinator.composite_files import content_of, recipe_of, write_files
-from severable_coordinator.errors import ConflictError, NotFoundError
+from severable_coordinator.errors import ConflictError, NotFoundError, WithdrawnError
 from severable_coordinator.ports import CompositeRecord, CompositeStore, Vault
 from severable_coordinator.retained import set_of
 from severable_coordinator.shard_sets import ShardSet, file_digests
@@ -55,7 +55,7 @@ class Proving:
             record = self._record(composite_id)
             try:
                 told.append(self._compared(record, gone, progress))
-            except ConflictError as error:
+            except (ConflictError, WithdrawnError) as error:
                 told.append({"group": record.group, "composite": str(record.id), "not_proven": str(error)})
         return {
             "equal": all("not_proven" not in one and not one["differing"] for one in told),
@@ -136,6 +136,10 @@ class _Forgetful:
     def compartments(self) -> list[str]:
         """See Vault."""
         return sorted({owner for owner, _ in self.derived})
+
+    def key_names(self) -> list[str]:
+        """See Vault."""
+        return self.compartments()
 
     def writing(self, party: str, name: str) -> AbstractContextManager[Callable[[bytes], object]]:
         """Not for proofs."""

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.composite_files import content_of, recipe_of
-from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
+from severable_coordinator.errors import ConflictError, NotFoundError, StorageError, WithdrawnError
 from severable_coordinator.ports import CompositeStore, RemovalStore, ShardState, ShardStore, Vault
 from severable_coordinator.retained import Gone, Retained, gone_from
-from severable_coordinator.shard_sets import ShardSet, bank_file, compartment_of
+from severable_coordinator.shard_sets import ShardSet, compartment_of
 from severable_trust.digest import Digest
 
 MARK = "prepared.json"
@@ -124,7 +124,7 @@ class Readiness:
                 return None
             watch.members = jobs[0].members
             self._do(jobs[0], watch, progress)
-        except _GivesWayError:
+        except (_GivesWayError, WithdrawnError):
             return None
         return jobs[0]
 
@@ -157,24 +157,12 @@ class Readiness:
             progress(what, done, total)
 
         members = job.members
-        try:
+        with self.building.withdrawal.using(shard.id for shard in members.shards):  # an erasure waits, and finds it all
             if job.gone is None or self.retained is None:
                 self.building.router(members, told)
                 self.vault.write(members.compartment, MARK, iter([b"{}"]))
             else:
                 self.retained.measure(members, job.gone, told)
-        finally:
-            if not self.all_live(members):  # a removal began in the meantime, and may have looked for files already
-                self._forget(members)
-
-    def _forget(self, members: ShardSet) -> None:
-        """Destroy what was derived of shards that are no longer in use."""
-        self._destroy(members.compartment)
-        for shard in members.shards:
-            if self.shards.shard(shard.id).state is ShardState.ERASED:
-                self.vault.unlink(shard.party, bank_file(shard.id))
-                if not self.vault.names(shard.party):
-                    self.vault.destroy_key(shard.party)
 
     def _destroy(self, compartment: str) -> None:
         self.vault.destroy_key(compartment)

@@ -1,17 +1,29 @@
 """What a receipt says, from the facts that a removal's steps recorded. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from severable_coordinator.ports import RemovalRecord
+from severable_coordinator.recalls import RecallRecord
 from severable_trust.digest import Digest
-from severable_trust.instant import parse_instant
-from severable_trust.receipt import ChangeStatus, Check, CompositeChange, ErasureAction, Receipt, Residual, Retained
+from severable_trust.envelope import Envelope
+from severable_trust.instant import format_instant, parse_instant
+from severable_trust.receipt import (
+    ChangeStatus,
+    Check,
+    CompositeChange,
+    ErasureAction,
+    RecallNotice,
+    Receipt,
+    Residual,
+    Retained,
+)
+from severable_trust.statement import statement_id
 
 Facts = Mapping[str, Any]
 
-_SEALED = "cryptographic erase (AES-256-GCM data key destroyed), unlink; consistent with NIST SP 800-88"
+_SEALED = "AES-256-GCM data key destroyed, file unlinked; consistent with cryptographic erase (NIST SP 800-88)"
 _SHARED = "unlink of the encrypted file; its data key stays in use for the party's other shards"
 _PLAIN = "unlink; the file system may keep the blocks until they are overwritten"
 
@@ -44,6 +56,7 @@ def receipt_of(
     issued: datetime,
     facts: Mapping[str, Facts],
     actions: tuple[ErasureAction, ...],
+    recalls: tuple[RecallRecord, ...] = (),
 ) -> Receipt:
     """The receipt of a removal whose steps all have facts."""
     erased = facts["erase"]
@@ -70,6 +83,7 @@ def receipt_of(
             *_proof_checks(facts),
         ),
         residual=(
+            *_copies(recalls),
             *_residual(key_gone=bool(erased["key"]), copies=bool(erased.get("keys_backups"))),
             *_keys_backups(erased),
             *_ledger_residual(erased),
@@ -86,6 +100,7 @@ def receipt_of(
             *_ledger_total(erased),
         ),
         outcome="fulfilled" if not left and not erased.get("ledger_left", 0) else "partially_fulfilled",
+        recalls=notices(recalls) or None,
     )
 
 
@@ -101,6 +116,31 @@ def _keys_backups(erased: Facts) -> tuple[Residual, ...]:
     )
 
 
+def notices(recalls: Iterable[RecallRecord]) -> tuple[RecallNotice, ...]:
+    """What a receipt says of recalls: their ids, which reveal no recipient."""
+    return tuple(
+        RecallNotice(
+            recall=record.id,
+            artifact=said.artifact,
+            recalled=said.recalled,
+            replacement=said.replacement,
+            answer_by=said.answer_by,
+            answer=statement_id(Envelope.parse(record.answer)) if record.answer else None,
+        )
+        for record, said in ((record, record.said) for record in recalls)
+    )
+
+
+def _copies(recalls: tuple[RecallRecord, ...]) -> tuple[Residual, ...]:
+    """The copies that were handed out and are not said to be gone."""
+    left = [record for record in recalls if not (answer := record.answered) or not answer.answer.settles]
+    if not left:
+        return ()
+    what = f"exported copies not yet acknowledged as gone: {len(left)}, named under `recalls` by their recalls' ids"
+    until = f"their recipients answer, due by {format_instant(max(record.said.answer_by for record in left))}; or never"
+    return (Residual(what, "recalled; a recipient's word is all that can be had", until),)
+
+
 def _residual(*, key_gone: bool, copies: bool = False) -> tuple[Residual, ...]:
     backups = "the data key is destroyed: what they hold cannot be decrypted"
     if copies:
@@ -108,9 +148,7 @@ def _residual(*, key_gone: bool, copies: bool = False) -> tuple[Residual, ...]:
     if not key_gone:
         backups = "the data key stays in use for the party's other shards: it opens what they hold of this one"
     return (
-        Residual(
-            "copies of composites or shards that were exported or loaded", "out of the coordinator's reach", "unknown"
-        ),
+        Residual("copies that recipients passed on or loaded", "out of the coordinator's reach", "unknown"),
         Residual("images sampled before the removal", "out of the coordinator's reach", "unknown"),
         Residual(
             "disk blocks of assembled composites, which lay in plain files for diffusers to load",

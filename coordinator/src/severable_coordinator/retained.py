@@ -10,7 +10,7 @@ from typing import Any
 
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.composite_files import recipe_of, weights_of
-from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
+from severable_coordinator.errors import ConflictError, NotFoundError, StorageError, WithdrawnError
 from severable_coordinator.ports import CompositeRecord, CompositeStore, ShardState, Vault
 from severable_coordinator.shard_sets import ShardSet
 from severable_diffusion import network, shard_set
@@ -99,7 +99,10 @@ class Retained:
                 continue
             lambdas = lambdas_of(records[group, before])
             gone = {shard.hex: weight for shard, weight in lambdas.items() if shard in subjects}
-            found = self.measure(left, gone, progress) if measure else self.kept(left, gone)
+            try:
+                found = self.measure(left, gone, progress) if measure else self.kept(left, gone)
+            except WithdrawnError:  # likewise, meanwhile
+                continue
             if found is not None:
                 told.append({"group": group, **found})
         return told

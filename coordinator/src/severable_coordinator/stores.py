@@ -12,6 +12,7 @@ from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.keys_backups import SqlKeysBackupStore
 from severable_coordinator.adapters.sql.ledger import SqlLedgerStore
 from severable_coordinator.adapters.sql.parties import SqlPartyStore
+from severable_coordinator.adapters.sql.recalls import SqlRecallStore
 from severable_coordinator.adapters.sql.removals import SqlRemovalStore
 from severable_coordinator.adapters.sql.shards import SqlShardStore
 from severable_coordinator.adapters.sql.sketches import SqlSketchStore
@@ -69,6 +70,11 @@ class Stores:
     def removals(self) -> SqlRemovalStore:
         """RemovalStore."""
         return SqlRemovalStore(self.database)
+
+    @cached_property
+    def recalls(self) -> SqlRecallStore:
+        """RecallStore."""
+        return SqlRecallStore(self.database)
 
     @cached_property
     def tasks(self) -> SqlTaskStore:

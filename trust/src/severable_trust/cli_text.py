@@ -32,6 +32,7 @@ def receipt_report(verified: VerifiedReceipt) -> dict[str, Any]:
         "checks": to_plain(receipt.checks),
         "residual": to_plain(receipt.residual),
         "retained": to_plain(receipt.retained),
+        **({} if receipt.recalls is None else {"recalls": to_plain(receipt.recalls)}),
         "log": {
             "origin": verified.checkpoint.origin,
             "index": verified.log_index,

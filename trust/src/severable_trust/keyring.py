@@ -14,6 +14,7 @@ from severable_trust.contract import Contract
 from severable_trust.envelope import Envelope, pae
 from severable_trust.errors import SignatureError, StatementError
 from severable_trust.keys import PublicKey
+from severable_trust.recall import Recall, RecallAnswer
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
 from severable_trust.roster import Roster
 from severable_trust.rotation import KeyRotation
@@ -25,6 +26,7 @@ _STATEMENTS: Mapping[Kind, type[Predicate]] = {
     kind.KIND: kind
     for kind in (
         Contract, ShardClaim, CompositeManifest, ErasureRequest, Acknowledgement, Receipt, Roster, KeyRotation,
+        Recall, RecallAnswer,
     )
 }  # fmt: skip
 
@@ -91,6 +93,8 @@ class KeyRing:
         proven = open_statement(envelope, _STATEMENTS[kind], signers, threshold=len(signers))
         value: object = proven.value
         by_party = value.party if isinstance(value, ShardClaim | ErasureRequest | KeyRotation) else None
+        if isinstance(value, RecallAnswer) and value.said_by is None:
+            by_party = value.recipient
         self._require_holder(proven, by_party or self.root.coordinator_id)
         wanted = [value.previous.key_id, value.next.key_id] if isinstance(value, KeyRotation) else proven.signers[:1]
         if sorted(wanted) != list(proven.signers):

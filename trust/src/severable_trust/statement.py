@@ -36,6 +36,8 @@ class Kind(StrEnum):
     RECEIPT = "receipt"
     ROSTER = "roster"
     KEY_ROTATION = "key-rotation"
+    RECALL = "recall"
+    RECALL_ANSWER = "recall-answer"
 
     @property
     def predicate_type(self) -> str:

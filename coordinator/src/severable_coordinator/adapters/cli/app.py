@@ -15,8 +15,11 @@ from severable_coordinator.adapters.cli import (
     party,
     prove,
     readiness,
+    recall,
     receipt,
+    recipient,
     remove,
+    report,
     serve,
     shards,
     train,
@@ -47,6 +50,9 @@ app.command("readiness", epilog=readiness.EXAMPLE)(readiness.readiness)
 app.command("remove")(remove.remove)
 app.command("prove", epilog=prove.EXAMPLE)(prove.prove)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
+app.command("report", epilog=report.EXAMPLE)(report.report)
+app.add_typer(recall.app, name="recall", help="List, show and export recalls, and take answers to them.")
+app.add_typer(recipient.app, name="recipient", help="Who is handed copies, and what they were handed.")
 app.command("backup", epilog=backup.BACKUP_EXAMPLE)(backup.backup)
 app.command("restore", epilog=backup.RESTORE_EXAMPLE)(backup.restore)
 app.command("keys-backups")(backup.keys_backups)

@@ -102,14 +102,17 @@ def _row(coordinator: Coordinator, record: RemovalRecord) -> dict[str, object]:
 def _print(coordinator: Coordinator, record: RemovalRecord, how: Format) -> None:
     erased = coordinator.removal.facts(record, "erase")
     rebuilt = coordinator.removal.facts(record, "rebuild")["composites"]
+    recalled = len(coordinator.removal.facts(record, "recall")["recalls"])
     if how is Format.JSON:
         composites = [{"group": change[0], "before": change[1], "after": change[3]} for change in rebuilt]
         steps = coordinator.removals.steps(record.request)
         ordered = len(coordinator.removal.facts(record, "order")["tasks"]) if "order" in steps else 0
         told = {"party": record.party, "files_erased": len(erased["files"]), "composites": composites}
-        print(json.dumps(told | {"trained_anew": ordered}))
+        print(json.dumps(told | {"trained_anew": ordered, "recalls": recalled}))
         return
     key = "data key destroyed" if erased["key"] else "data key stays for the party's other shards"
     print(f"removal of {record.party} is fulfilled: {len(erased['files'])} files erased, {key}")
     for group, before, _, after, *_ in rebuilt:
         print(f"composite of {group}: {before[:19]} -> {after[:19] or 'retired'}")
+    if recalled:
+        print(f"copies recalled: {recalled}; `recall list` shows them, `recall export` writes each for its recipient")

@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData()
@@ -151,6 +152,39 @@ removal_step = Table(
     Column("step", String, nullable=False),
     Column("facts", LargeBinary, nullable=False),
     PrimaryKeyConstraint("request", "step"),
+)
+
+recipient = Table(
+    "recipient",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("statement_key", Text, nullable=False, unique=True),
+)
+
+export = Table(
+    "export",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("recipient", String, nullable=False),
+    Column("artifact", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("group", String, nullable=False),  # "" for a handover of shards
+    Column("shards", Text, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+recall = Table(
+    "recall",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("removal", String, nullable=False, index=True),
+    Column("recipient", String, nullable=False),
+    Column("artifact", String, nullable=False),
+    Column("recalled", String, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    UniqueConstraint("removal", "recipient", "artifact", "recalled"),
 )
 
 ledger = Table(

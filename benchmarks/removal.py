@@ -171,7 +171,8 @@ def _crash_points(path: Path | None) -> dict[str, Any]:
     """What the tests of crashes counted, as their own file says; nothing where it is not given."""
     if path is None:
         return {"crash_points": None, "crash_points_passed": None}
-    counted = json.loads(path.read_text())
+    read = json.loads(path.read_text())
+    counted = read.get("figures", read)
     return {name: int(counted[name]) for name in ("crash_points", "crash_points_passed")}
 
 

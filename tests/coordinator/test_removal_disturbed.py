@@ -114,8 +114,10 @@ def at_the_call(number: int, world: World) -> Callable[[str, int, int], None]:
     calls = iter(range(1, 10**6))
 
     def progress(_what: str, _done: int, _total: int) -> None:
-        if next(calls) == number:
-            remove(world, "agency")
+        if next(calls) == number:  # in a thread of its own: whoever draws has switched gradients off in this one
+            thread = threading.Thread(target=remove, args=(world, "agency"))
+            thread.start()
+            thread.join()
 
     return progress
 

@@ -18,12 +18,14 @@ from severable_trust.canonical import decode, encode
 from severable_trust.checkpoint import Checkpoint, LogProof
 from severable_trust.composite import CompositeManifest
 from severable_trust.contract import Contract
+from severable_trust.denial import Denial
 from severable_trust.entry import LogEntry
 from severable_trust.envelope import Envelope, Signature
 from severable_trust.errors import MalformedError, TrustError
 from severable_trust.keys import PublicKey
 from severable_trust.log_bundle import LogBundle
 from severable_trust.note import KeyType, LogKey, cosign, open_checkpoint
+from severable_trust.order import RemovalOrder
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
 from severable_trust.roster import Roster
 from severable_trust.rotation import KeyRotation
@@ -41,6 +43,8 @@ KINDS: tuple[type[Predicate], ...] = (
     Acknowledgement,
     Receipt,
     KeyRotation,
+    RemovalOrder,
+    Denial,
 )
 NOBODY = Signature("0" * 64, b"unverified")
 

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     RECEIPT = "receipt"
     ROSTER = "roster"
     KEY_ROTATION = "key-rotation"
+    REMOVAL_ORDER = "removal-order"
+    DENIAL = "denial"
 
     @property
     def predicate_type(self) -> str:

@@ -1,4 +1,4 @@
-"""Removals that the coordinator ordered: accepted where the contract says so, refused where not, by program and script."""
+"""Removals that the coordinator ordered: accepted where the contract says so alone, by program and script alike."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A removal: from a party's acknowledged request to a receipt, in steps that are done once and resumed after a crash.
+"""A removal: from an acknowledged request or order to a receipt, in steps done once and resumed after a crash.
 
     plan        what is affected, written down before anything is touched: a crash later loses none of it
     withdraw    nothing that contains the shards is assembled, sampled or exported any more; open training is closed
@@ -42,8 +42,8 @@ from severable_trust.bundle import ReceiptBundle
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.instant import format_instant
+from severable_trust.order import RemovalOrder, read_trigger
 from severable_trust.receipt import Receipt
-from severable_trust.removal import ErasureRequest
 from severable_trust.statement import Kind, read_unverified, statement_id
 
 Facts = dict[str, Any]
@@ -67,8 +67,8 @@ class Removal:
     scrub: Callable[[], None]
 
     def run(self, record: RemovalRecord, progress: Progress) -> RemovalRecord:
-        """Do what is left to do of a removal; returns it fulfilled, with its receipt's bundle."""
-        if record.state == "fulfilled":
+        """Do what is left to do of a removal; returns it fulfilled, with its bundle, or as it ended before."""
+        if record.ended:
             return record
         self.removals.set_state(record.request, "in_progress")
         steps: dict[str, Callable[[RemovalRecord, Progress], Facts]] = {
@@ -202,8 +202,11 @@ class Removal:
 
     def _subjects(self, record: RemovalRecord) -> list[Digest]:
         """The shards that the request names, or all of the party's under the contract."""
-        named = read_unverified(record.envelope, ErasureRequest).subjects
-        held = self.shards.shards(None, record.party)
+        trigger, held = read_trigger(record.envelope), self.shards.shards(None, record.party)
+        named = trigger.subjects
+        if isinstance(trigger, RemovalOrder):  # it is about one contract, whatever else the party has agreed on since
+            versions = self.building.contracting.versions(record.contract)
+            held = [shard for shard in held if shard.contract in versions]
         if named:  # also one that another removal has erased since: the receipt answers for each that was asked for
             return [shard.id for shard in held if shard.id in named]
         return [shard.id for shard in held if shard.state is not ShardState.ERASED]

@@ -10,6 +10,7 @@ from severable_coordinator.adapters.sql.composites import SqlCompositeStore
 from severable_coordinator.adapters.sql.contracts import SqlContractStore
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.ledger import SqlLedgerStore
+from severable_coordinator.adapters.sql.notices import SqlNoticeStore
 from severable_coordinator.adapters.sql.parties import SqlPartyStore
 from severable_coordinator.adapters.sql.removals import SqlRemovalStore
 from severable_coordinator.adapters.sql.shards import SqlShardStore
@@ -66,6 +67,11 @@ class Stores:
     def removals(self) -> SqlRemovalStore:
         """RemovalStore."""
         return SqlRemovalStore(self.database)
+
+    @cached_property
+    def notice_store(self) -> SqlNoticeStore:
+        """NoticeStore."""
+        return SqlNoticeStore(self.database)
 
     @cached_property
     def tasks(self) -> SqlTaskStore:

@@ -1,8 +1,9 @@
 """Receipt bundles: a receipt with everything a stranger needs to check it offline, given a trust root.
 
-One canonical JSON file: the receipt, the request or order it answers, the contract both rest on, the roster that says whose the
-keys are (all as signed envelopes), and the proof that the receipt is in the log. Every part is authenticated by the
-trust root, directly or through another part, and there is one spelling of each, so a change of any one byte is refused.
+One canonical JSON file: the receipt, the request or order it answers, the contract both rest on, the roster that says
+whose the keys are (all as signed envelopes), and the proof that the receipt is in the log. Every part is authenticated
+by the trust root, directly or through another part, and there is one spelling of each, so a change of any one byte is
+refused.
 """
 
 from dataclasses import dataclass
@@ -130,8 +131,8 @@ def verify_receipt(data: bytes, root: TrustRoot) -> VerifiedReceipt:
     roster.value.require_current(receipt.value.issued)
     # (3) The receipt's entry is in the log, under a checkpoint that the log (and every witness) signed.
     cosigned = _verify_logged(receipt, bundle.proof, root, roster.value)
-    # (4) The party signed the request that the receipt answers; a key revoked or replaced since then was the party's. Or
-    # the coordinator signed the order.
+    # (4) The party signed the request that the receipt answers, by a key that may have been revoked or replaced since;
+    # or the coordinator signed the order.
     party = roster.value.find(receipt.value.party)
     request = open_trigger(bundle.request, party.keys, root.coordinator_key)
     # (5) The party and the coordinator both signed the contract that receipt and request rest on.

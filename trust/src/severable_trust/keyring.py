@@ -98,9 +98,9 @@ class KeyRing:
         wanted = [value.previous.key_id, value.next.key_id] if isinstance(value, KeyRotation) else proven.signers[:1]
         if sorted(wanted) != list(proven.signers):
             raise SignatureError(f"{kind} {proven.id}: not signed by exactly the keys that it must be")
-        published = isinstance(value, Receipt | RemovalOrder | Denial)
-        if published and value.publisher != self.root.coordinator_id:
-            raise StatementError(f"{kind} {proven.id}: publisher is {value.publisher}, not {self.root.coordinator_id}")
+        published = value.publisher if isinstance(value, Receipt | RemovalOrder | Denial) else self.root.coordinator_id
+        if published != self.root.coordinator_id:
+            raise StatementError(f"{kind} {proven.id}: publisher is {published}, not {self.root.coordinator_id}")
 
     def _open_contract(self, envelope: Envelope, signers: list[PublicKey]) -> None:
         own = self.root.coordinator_key

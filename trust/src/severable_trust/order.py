@@ -1,7 +1,7 @@
-"""Removals that no party asked for: the coordinator's order that starts one, and what stands where a request may stand.
+"""Removals that no party asked for: the coordinator's order, which starts one as a party's request does.
 
-A receipt answers one of two statements, its *trigger*: the party's erasure request, or the coordinator's order. An order
-counts only where the contract names its clause among what starts the deletion.
+A receipt answers one of two statements, its *trigger*: the party's erasure request, or the coordinator's order. That
+one counts only where the contract names its clause among what starts the deletion.
 """
 
 import json

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import yaml
 
+from severable_coordinator.adapters.enforcement_settings import read_enforcement, read_notices
 from severable_coordinator.config import Config, Ports
 from severable_coordinator.errors import ConfigError
 
 _TEXT = ("id", "legal_name", "host")
 _URI = "statement_key"
+_SECTIONS = ("enforcement", "notices")
 _PORTS = ("enrolment", "exchange", "fleet", "control")
 
 
@@ -22,8 +24,9 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(value, dict) or not isinstance(value.get("ports"), dict):
         raise ConfigError(f"{path}: must have the fields {', '.join(_TEXT)} and ports")
-    if set(value) - {_URI} != {*_TEXT, "ports"}:
-        raise ConfigError(f"{path}: must have exactly the fields {', '.join(_TEXT)} and ports, and may have {_URI}")
+    if set(value) - {_URI, *_SECTIONS} != {*_TEXT, "ports"}:
+        may = ", ".join((_URI, *_SECTIONS))
+        raise ConfigError(f"{path}: must have exactly the fields {', '.join(_TEXT)} and ports, and may have {may}")
     ports = value["ports"]
     if set(ports) != set(_PORTS):
         raise ConfigError(f"{path}: ports must be exactly {', '.join(_PORTS)}")
@@ -33,7 +36,13 @@ def read_config(path: Path) -> Config:
         if not isinstance(value[name], str) or not value[name]:
             raise ConfigError(f"{path}: {name} must be text")
     texts = {name: value[name] for name in _TEXT}
-    return Config(**texts, ports=Ports(**ports), statement_key=value.get(_URI, ""))
+    return Config(
+        **texts,
+        ports=Ports(**ports),
+        statement_key=value.get(_URI, ""),
+        enforcement=read_enforcement(path, value.get("enforcement")),
+        notices=read_notices(path, value.get("notices")),
+    )
 
 
 def check_port(where: Path | str, name: str, value: object) -> None:

@@ -11,9 +11,10 @@ from severable_coordinator.adapters.cli import (
     evaluate,
     ledger,
     log,
+    notices,
     party,
     receipt,
-    remove,
+    removals,
     serve,
     shards,
     train,
@@ -40,7 +41,9 @@ app.command("assemble")(build.assemble)
 app.command("sample")(build.sample)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("ledger", epilog=ledger.EXAMPLE)(ledger.ledger)
-app.command("remove")(remove.remove)
+app.add_typer(removals.app, name="remove", help=removals.HELP, epilog=removals.GROUP_EXAMPLE)
+app.command("removals", epilog=removals.EXAMPLE)(removals.removals)
+app.command("notices", epilog=notices.EXAMPLE)(notices.notices)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
 app.add_typer(log.app, name="log")
 app.add_typer(certificate.app, name="certificate", help="Renew the servers' certificate.")

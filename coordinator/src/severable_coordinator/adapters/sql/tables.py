@@ -142,6 +142,7 @@ removal = Table(
     Column("acknowledgement", LargeBinary, nullable=False),
     Column("state", String, nullable=False),
     Column("bundle", LargeBinary, nullable=False),
+    Column("denial", LargeBinary, nullable=False),
 )
 
 removal_step = Table(
@@ -151,6 +152,32 @@ removal_step = Table(
     Column("step", String, nullable=False),
     Column("facts", LargeBinary, nullable=False),
     PrimaryKeyConstraint("request", "step"),
+)
+
+removal_trouble = Table(
+    "removal_trouble",
+    metadata,
+    Column("request", String, ForeignKey("removal.request"), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("event", String, nullable=False),
+    Column("party", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("made", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("statement", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 ledger = Table(

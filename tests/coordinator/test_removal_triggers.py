@@ -82,26 +82,26 @@ def test_every_trigger_can_be_denied_while_it_is_open_and_stays_so(world: World,
     assert len(world.coordinator.log.statements(Kind.DENIAL)) == 1
 
 
-@pytest.mark.parametrize("trigger", [name for name, way in WAYS.items() if way.ordered and way.waits])
-def test_an_order_that_finds_nothing_left_when_it_is_due_expires(world: World, trigger: str) -> None:
+def test_an_order_that_finds_nothing_left_when_it_is_due_expires(world: World) -> None:
     contract = agreed(world, ship=False)
-    order = WAYS[trigger].start(world, contract)
-    if trigger != "revoked key":
-        own = WAYS["request"].start(
-            world, contract
-        )  # the contract has ended, so that no notice runs for the party's own
-        assert due(world) == [own.request]
-        assert not world.coordinator.orders.lapse(order)
-        world.coordinator.removal.run(own, quiet)
-        world.clock.advance(days=NOTICE_DAYS)
-        assert due(world) == [order.request]
-        assert world.coordinator.orders.lapse(order)
-        ended = world.coordinator.removals.removal(order.request)
-        assert (ended.state, denied_as(world, ended).reason_code) == ("expired", DenialReason.OVERTAKEN)
-        assert due(world) == []
-    else:  # a revoked party asks for nothing any more
-        with pytest.raises(StatementError, match="revoked"):
-            WAYS["request"].start(world, contract)
+    order = ordered(world, contract)
+    own = WAYS["request"].start(world, contract)  # its contract has ended: no notice runs for the party's own
+    assert due(world) == [own.request]
+    assert not world.coordinator.orders.lapse(order)
+    world.coordinator.removal.run(own, quiet)
+    world.clock.advance(days=NOTICE_DAYS)
+    assert due(world) == [order.request]
+    assert world.coordinator.orders.lapse(order)
+    ended = world.coordinator.removals.removal(order.request)
+    assert (ended.state, denied_as(world, ended).reason_code) == ("expired", DenialReason.OVERTAKEN)
+    assert due(world) == []
+
+
+def test_a_revoked_party_asks_for_nothing_any_more(world: World) -> None:
+    contract = agreed(world, ship=False)
+    WAYS["revoked key"].start(world, contract)
+    with pytest.raises(StatementError, match="revoked"):
+        WAYS["request"].start(world, contract)
 
 
 def test_a_crash_after_a_denial_was_logged_leaves_one_denial(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,10 +222,13 @@ def test_a_request_about_erased_shards_is_denied_once_nothing_is_left(world: Wor
         records_erased(world, contract, subjects=(shard,))
 
 
-def test_a_contract_of_a_revoked_party_is_put_on_hold_even_if_a_crash_came_between(world: World) -> None:
+def test_a_revocation_that_a_crash_cut_off_is_finished(world: World) -> None:
     contract = agreed(world, ship=False)
     known = world.coordinator.parties.party(PARTY)
     world.coordinator.parties.put_party(replace(known, status="revoked"))
-    world.coordinator.enforcement.settle(None)
+    assert world.standing.finish_revocations()
+    assert not world.standing.finish_revocations()
     assert world.coordinator.contracts.contract(contract).state is ContractState.SUSPENDED
+    with pytest.raises(StatementError, match="revoked"):
+        world.coordinator.logbook.roster().value.party(PARTY)
     assert world.coordinator.enforcement.undecided() == []  # nothing of it is here, so that there is nothing to decide

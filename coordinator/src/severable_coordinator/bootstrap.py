@@ -198,7 +198,6 @@ class Coordinator(Stores):
     def enforcement(self) -> Enforcement:
         """What is due."""
         return Enforcement(
-            contracting=self.contracting,
             contracts=self.contracts,
             parties=self.parties,
             removals=self.removals,

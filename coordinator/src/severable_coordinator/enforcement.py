@@ -7,7 +7,6 @@ finds the same as one that was not. Times that matter are those of confirmed_tim
 from dataclasses import dataclass
 from datetime import datetime
 
-from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import ConflictError
 from severable_coordinator.membership import PartyStore
 from severable_coordinator.orders import IN_FORCE, Orders
@@ -27,7 +26,6 @@ _MAY_EXPIRE = IN_FORCE | {ContractState.OFFERED, ContractState.SIGNED}
 class Enforcement:
     """Finds what is due."""
 
-    contracting: Contracting
     contracts: ContractStore
     parties: PartyStore
     removals: RemovalStore
@@ -37,14 +35,11 @@ class Enforcement:
     def settle(self, now: datetime | None) -> list[RemovalRecord]:
         """Bring contracts up to date; returns the removals that were ordered for it. Done twice, it does nothing.
 
-        Contracts of revoked parties are suspended, those of open orders ended, and those ended whose term is over.
+        Contracts of open orders are ended, and those whose term is over.
 
         Args:
             now: the confirmed time (UTC), or None: then no term is looked at.
         """
-        for party in self.parties.parties():
-            if party.status == PartyStatus.REVOKED:
-                self.contracting.suspend_all(party.id)
         for record in self.removals.removals():
             if not record.ended:
                 self.orders.enact(record)

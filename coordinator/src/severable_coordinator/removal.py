@@ -169,6 +169,7 @@ class Removal:
         return {"batches": sorted({task.batch for task in tasks}), "tasks": [task.id for task in tasks]}
 
     def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        self.logbook.keep_roster_current()  # a receipt under a roster that has expired is refused
         facts = {step: self.facts(record, step) for step in ("plan", "erase", "rebuild")}
         receipt = receipt_of(
             record,

@@ -93,6 +93,20 @@ class Standing:
         self.unregister_node(known.node_key)
         return roster
 
+    def finish_revocations(self) -> bool:
+        """Issue the roster that says so, should a crash have come between a revocation and it; returns whether one had.
+
+        Contracts of revoked parties are put on hold, too.
+        """
+        revoked = [party.id for party in self.parties.parties() if party.status == PartyStatus.REVOKED]
+        for party in revoked:
+            self.suspend(party)
+        active = {entry.id for entry in self.logbook.roster().value.parties if entry.status is PartyStatus.ACTIVE}
+        if active.isdisjoint(revoked):
+            return False
+        self.logbook.issue_roster()
+        return True
+
     def shut_out_revoked(self) -> None:
         """Shut out the nodes of revoked parties, should Flower not have heard of a revocation. EngineError."""
         for party in self.parties.parties():

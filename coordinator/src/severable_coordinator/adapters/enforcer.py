@@ -107,6 +107,7 @@ class Enforcer:
 
     def _look(self, now_s: float) -> None:
         confirmed = self._confirmed(self._coordinator.clock(), now_s)
+        self._coordinator.standing.finish_revocations()
         for record in self._coordinator.enforcement.settle(confirmed):
             self._say(f"removal of {record.party} is ordered on {trigger_of(record)}: request {record.request}")
         for party, _ in self._coordinator.enforcement.undecided():

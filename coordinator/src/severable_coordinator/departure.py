@@ -65,10 +65,9 @@ class Departure:
         fulfilled = [record for record in removals if record.state == "fulfilled"]
         if not fulfilled or not all(record.ended for record in removals) or self._holds(party):
             return False
-        last = fulfilled[-1]
-        issued = read_unverified(ReceiptBundle.parse(last.bundle).receipt, Receipt).issued
-        at_once = read_trigger(last.envelope).reason_code == OrderReason.PARTY_EXIT
-        return at_once or now >= issued + self.grace
+        receipts = [read_unverified(ReceiptBundle.parse(record.bundle).receipt, Receipt) for record in fulfilled]
+        at_once = read_trigger(fulfilled[-1].envelope).reason_code == OrderReason.PARTY_EXIT
+        return at_once or now >= max(receipt.issued for receipt in receipts) + self.grace
 
     def _holds(self, party: str) -> bool:
         kept = [shard for shard in self.shards.shards(None, party) if shard.state is not ShardState.ERASED]

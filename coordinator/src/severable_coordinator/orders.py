@@ -177,14 +177,21 @@ class Orders:
         return None
 
     def judge(self, record: RemovalRecord) -> RemovalRecord:
-        """Deny a party's request at once that names shards nobody knows, or only erased ones and none is left."""
-        named = read_trigger(record.envelope).subjects
-        known = {shard.id: shard.state for shard in self.shards.shards(None, record.party)}
-        if unknown := sorted(set(named) - known.keys()):
-            return self.deny(record, DenialReason.UNKNOWN_SHARDS, f"no shard {unknown[0]} was ever admitted here")
-        if named and not self.left(record.contract) and all(known[one] is ShardState.ERASED for one in named):
-            return self.deny(record, DenialReason.ALREADY_ERASED, "every shard that was named was erased before")
-        return record
+        """Deny a party's request as it comes that names unknown shards, or only erased ones while nothing is left."""
+        record, named = self.deny_unknown(record), set(read_trigger(record.envelope).subjects)
+        if record.state != "open" or not named or self.left(record.contract):
+            return record
+        if any(one.state is not ShardState.ERASED for one in self.shards.shards(None, record.party) if one.id in named):
+            return record
+        return self.deny(record, DenialReason.ALREADY_ERASED, "every shard that was named was erased before")
+
+    def deny_unknown(self, record: RemovalRecord) -> RemovalRecord:
+        """Deny an open request that names a shard which never was here: no receipt could answer for it."""
+        known = {shard.id for shard in self.shards.shards(None, record.party)}
+        unknown = sorted(set(read_trigger(record.envelope).subjects) - known)
+        if record.state != "open" or not unknown:
+            return record
+        return self.deny(record, DenialReason.UNKNOWN_SHARDS, f"no shard {unknown[0]} was ever admitted here")
 
     def lapse(self, record: RemovalRecord) -> bool:
         """End an open order that another removal has left nothing to do; returns whether it was so."""

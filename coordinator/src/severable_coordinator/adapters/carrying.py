@@ -29,6 +29,7 @@ def carry_out(coordinator: Coordinator, request: Digest, progress: Progress, say
     with exclusive(coordinator.layout.removal_lock):
         record = coordinator.removals.removal(request)
         coordinator.orders.enact(record)
+        record = coordinator.orders.deny_unknown(record)  # a crash came before it was judged
         if not record.ended and not coordinator.orders.lapse(record):
             coordinator.removal.run(record, progress)
         done = coordinator.removals.removal(request)

@@ -7,13 +7,14 @@ finds the same as one that was not. Times that matter are those of confirmed_tim
 from dataclasses import dataclass
 from datetime import datetime
 
-from severable_coordinator.errors import ConflictError
+from severable_coordinator.errors import CoordinatorError
 from severable_coordinator.membership import PartyStore
 from severable_coordinator.orders import IN_FORCE, Orders
 from severable_coordinator.ports import ContractStore, RemovalRecord, RemovalStore
 from severable_coordinator.requests import Requests
 from severable_trust.contract import Contract, ContractState
 from severable_trust.digest import Digest
+from severable_trust.errors import TrustError
 from severable_trust.order import RemovalOrder, read_trigger
 from severable_trust.removal import RECORDS, Acknowledgement
 from severable_trust.roster import PartyStatus
@@ -39,6 +40,9 @@ class Enforcement:
 
         Args:
             now: the confirmed time (UTC), or None: then no term is looked at.
+
+        Raises:
+            CoordinatorError, TrustError: a contract could not be ended; the others were.
         """
         for record in self.removals.removals():
             if not record.ended:
@@ -46,15 +50,17 @@ class Enforcement:
         return [] if now is None else self._expire(now)
 
     def _expire(self, now: datetime) -> list[RemovalRecord]:
-        ordered = []
+        ordered, problems = list[RemovalRecord](), list[Exception]()
         for contract in self.contracts.contracts():
             if contract.state not in _MAY_EXPIRE or read_unverified(contract.envelope, Contract).valid_until > now:
                 continue
             try:
                 if (record := self.orders.expire(contract)) is not None:
                     ordered.append(record)
-            except ConflictError:  # another process ordered it between two looks
-                continue
+            except (CoordinatorError, TrustError) as error:  # one contract's trouble is not the others'
+                problems.append(error)
+        if problems:
+            raise problems[0]
         return ordered
 
     def due(self, now: datetime | None) -> list[RemovalRecord]:

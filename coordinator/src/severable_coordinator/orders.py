@@ -75,6 +75,8 @@ class Orders:
         if contract.state not in IN_FORCE and cause.clause is not OrderClause.TERMINATION:
             advance(contract.state, _EVENTS[cause.clause])
         now, agreed = self.clock(), self.contracting.prove(contract).value
+        if not self._is_ours(agreed):
+            raise ConflictError(f"contract {contract.id} is with {agreed.assignee.id}, which alone can order by it")
         order = RemovalOrder(
             request_id=str(uuid.uuid4()),
             publisher=self.logbook.coordinator,
@@ -118,19 +120,27 @@ class Orders:
             return notice_end(agreed, now)
         return now
 
-    def _require_nothing_under_way(self, contract: ContractRecord) -> None:
+    def _is_ours(self, agreed: Contract) -> bool:
+        """Whether a contract is with this coordinator, and not with a peer that handed shards over."""
+        return agreed.assignee.id == self.logbook.coordinator
+
+    def _of(self, contract: ContractRecord) -> list[RemovalRecord]:
+        """Removals of all that is under a contract, or was under a version before."""
         versions = self.contracting.versions(contract.id)
-        for other in self.removals.removals():
-            if other.contract not in versions or read_trigger(other.envelope).clause == RECORDS:
-                continue
-            if not other.ended:
-                raise ConflictError(
-                    f"a removal under contract {contract.id} is {other.state} already: request {other.request}"
-                )
-            if other.state == "fulfilled" and not self.left(contract.id):
-                raise ConflictError(
-                    f"nothing is left under contract {contract.id}: request {other.request} is fulfilled"
-                )
+        found = [record for record in self.removals.removals() if record.contract in versions]
+        return [record for record in found if read_trigger(record.envelope).clause != RECORDS]
+
+    def _under_way(self, contract: ContractRecord) -> RemovalRecord | None:
+        return next((record for record in self._of(contract) if not record.ended), None)
+
+    def _require_nothing_under_way(self, contract: ContractRecord) -> None:
+        if (other := self._under_way(contract)) is not None:
+            raise ConflictError(
+                f"a removal under contract {contract.id} is {other.state} already: request {other.request}"
+            )
+        done = [record for record in self._of(contract) if record.state == "fulfilled"]
+        if done and not self.left(contract.id):
+            raise ConflictError(f"nothing is left under contract {contract.id}: {done[-1].request} is fulfilled")
 
     def enact(self, record: RemovalRecord) -> None:
         """End the contract that an order rests on, should it still be in force. Other removals are left alone."""
@@ -142,7 +152,8 @@ class Orders:
     def expire(self, contract: ContractRecord) -> RemovalRecord | None:
         """End a contract whose term is over; orders the removal where the contract says so and nobody has before."""
         agreed = read_unverified(contract.envelope, Contract)
-        if contract.state in IN_FORCE and OrderClause.EXPIRY in agreed.deletion.triggers:
+        named = OrderClause.EXPIRY in agreed.deletion.triggers and self._is_ours(agreed)
+        if contract.state in IN_FORCE and named and not self._under_way(contract):
             cause = Cause(clause=OrderClause.EXPIRY, code=OrderReason.CONTRACT_EXPIRED)
             return self.order(contract.id, cause)
         self.contracts.put(replace(contract, state=advance(contract.state, ContractEvent.EXPIRE)))

@@ -194,7 +194,7 @@ class RemovalStore(Protocol):
         """Record a finished step with its facts (canonical JSON)."""
 
     def steps(self, request: Digest) -> dict[str, bytes]:
-        """Facts of the finished steps, by name."""
+        """Facts of the finished steps, by name, in the order in which they were finished."""
 
     def set_state(self, request: Digest, state: str, bundle: bytes = b"") -> None:
         """Move a removal on; the last one carries the receipt's bundle."""

@@ -14,17 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from severable_coordinator.adapters import leftovers
 from severable_coordinator.adapters.removal_worker import one_line
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.confirmed_time import ConfirmedTime
 from severable_coordinator.enforcement import trigger_of
-from severable_coordinator.errors import CoordinatorError
 from severable_coordinator.notices import pause_s
 from severable_coordinator.ports import RemovalRecord
-from severable_trust.errors import TrustError
 
 if TYPE_CHECKING:
     from severable_trust.digest import Digest
@@ -32,7 +28,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _STOP_S = 10.0
-_KEEP_OUT = (CoordinatorError, TrustError, SQLAlchemyError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +77,7 @@ class Enforcer:
             if now_s - self._look_s >= self._coordinator.config.enforcement.look_s:
                 self._look_s = now_s
                 self._look(now_s)
-        except _KEEP_OUT as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the services must not end by it
             self._once(f"enforcement waits: {one_line(error)}")
 
     def stop(self) -> None:
@@ -108,19 +103,21 @@ class Enforcer:
     def _look(self, now_s: float) -> None:
         confirmed = self._confirmed(self._coordinator.clock(), now_s)
         self._coordinator.standing.finish_revocations()
-        for record in self._coordinator.enforcement.settle(confirmed):
-            self._say(f"removal of {record.party} is ordered on {trigger_of(record)}: request {record.request}")
+        if self._coordinator.config.enforcement.automatic:
+            self._act(confirmed, now_s)
         for party, _ in self._coordinator.enforcement.undecided():
             self._once(f"{party} is revoked and its contract on hold: `remove order {party}` decides about its shards")
-        if not self._coordinator.config.enforcement.automatic:
-            return
-        if confirmed is not None:
-            self._see_out(confirmed)
+        for record in self._coordinator.enforcement.settle(confirmed):
+            self._say(f"removal of {record.party} is ordered on {trigger_of(record)}: request {record.request}")
+
+    def _act(self, confirmed: datetime | None, now_s: float) -> None:
         if self._work is None:
             due = self._coordinator.enforcement.due(confirmed)
             ready = [record for record in due if now_s >= self._again.get(record.request, now_s)]
             if ready:
                 self._work = self._begin(min(ready, key=lambda record: record.request in self._again))
+        if confirmed is not None:
+            self._see_out(confirmed)
 
     def _see_out(self, confirmed: datetime) -> None:
         for party in self._coordinator.departure.due(confirmed):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, insert, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.sql.database import Database
@@ -62,7 +62,8 @@ class SqlRemovalStore:
     def steps(self, request: Digest) -> dict[str, bytes]:
         """See RemovalStore."""
         with self._database.read() as connection:
-            rows = connection.execute(select(removal_step).where(removal_step.c.request == str(request)))
+            wanted = select(removal_step).where(removal_step.c.request == str(request))
+            rows = connection.execute(wanted.order_by(literal_column("rowid")))  # as they were finished
             return {row.step: row.facts for row in rows}
 
     def set_state(self, request: Digest, state: str, bundle: bytes = b"") -> None:

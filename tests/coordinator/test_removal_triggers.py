@@ -7,9 +7,11 @@ import pytest
 from coordinator.federation import World, quiet, terms
 from coordinator.removals import DAYS, NOTICE_DAYS, PARTY, WAYS, agreed, ordered, records_erased
 
-from severable_coordinator.errors import ConflictError, RefusedError
-from severable_coordinator.orders import Cause
-from severable_coordinator.ports import RemovalRecord, ShardState
+from severable_coordinator.adapters.handover import import_shards
+from severable_coordinator.adapters.handover_out import export_shards
+from severable_coordinator.errors import ConflictError, RefusedError, StorageError
+from severable_coordinator.orders import Cause, Orders
+from severable_coordinator.ports import ContractRecord, RemovalRecord, ShardState
 from severable_trust.bundle import verify_receipt
 from severable_trust.contract import ContractState
 from severable_trust.denial import Denial, DenialReason
@@ -232,3 +234,36 @@ def test_a_revocation_that_a_crash_cut_off_is_finished(world: World) -> None:
     with pytest.raises(StatementError, match="revoked"):
         world.coordinator.logbook.roster().value.party(PARTY)
     assert world.coordinator.enforcement.undecided() == []  # nothing of it is here, so that there is nothing to decide
+
+
+def test_by_a_contract_that_is_with_a_peer_nothing_is_ordered_here(world: World, tmp_path: Path) -> None:
+    contract = agreed(world)
+    export_shards(world.coordinator, tmp_path / "handover")
+    other = World(tmp_path / "other", name="other", clock=world.clock)
+    import_shards(other.coordinator, tmp_path / "handover", world.coordinator.layout.trust_root)
+    with pytest.raises(ConflictError, match="which alone can order by it"):
+        ordered(other, contract)
+    world.clock.advance(days=DAYS)
+    assert other.coordinator.enforcement.settle(world.clock()) == []
+    assert other.coordinator.contracts.contract(contract).state is ContractState.EXPIRED
+
+
+def test_a_contract_that_cannot_be_ended_does_not_hold_the_others_up(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract = agreed(world, ship=False)
+    world.join("clinic")
+    other = world.agree("clinic", days=DAYS)
+    world.clock.advance(days=DAYS)
+    real = type(world.coordinator.orders).expire
+
+    def broken(orders: Orders, record: ContractRecord) -> RemovalRecord | None:
+        if record.id == contract:
+            raise StorageError("no space left")
+        return real(orders, record)
+
+    monkeypatch.setattr(type(world.coordinator.orders), "expire", broken)
+    with pytest.raises(StorageError, match="no space left"):
+        world.coordinator.enforcement.settle(world.clock())
+    states = {record.id: record.state for record in world.coordinator.contracts.contracts()}
+    assert states == {contract: ContractState.ACTIVE, other: ContractState.EXPIRED}

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ class Loop:
 
     def confirm(self, clock: ManualClock) -> None:
         """Let the time that it takes to confirm a clock pass, on both clocks."""
+        self.look(0.0)
         for _ in range(2):
             clock.advance(seconds=CONFIRM_S / 2)
             self.look(CONFIRM_S / 2)
@@ -93,6 +95,11 @@ def test_notice_and_terms_wait_for_a_confirmed_time(world: World, loop: Loop) ->
     loop.look()
     loop.confirm(world.clock)
     assert (loop.enforcer.busy, loop.state(record)) == (False, "open")
+    world.clock.advance(days=NOTICE_DAYS)  # now the days do pass, on both clocks
+    loop.look(timedelta(days=NOTICE_DAYS).total_seconds())
+    assert loop.enforcer.busy
+    loop.settle()
+    assert loop.state(record) == "fulfilled"
 
 
 def test_a_term_that_ended_while_the_coordinator_was_down_is_found(world: World, tmp_path: Path) -> None:

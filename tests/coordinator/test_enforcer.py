@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from coordinator.federation import ManualClock, World
 from coordinator.removals import NOTICE_DAYS, PARTY, agreed, ordered
+from faults.stubborn_disk import StubbornDisk
 
 from severable_coordinator.adapters.enforcer import Enforcer
 from severable_coordinator.bootstrap import Coordinator
@@ -114,17 +115,20 @@ def test_a_term_that_ended_while_the_coordinator_was_down_is_found(world: World,
     loop.enforcer.stop()
 
 
-def test_a_removal_that_fails_is_told_in_one_line_and_holds_up_nobody(world: World, loop: Loop) -> None:
+def test_a_disk_that_refuses_to_delete_is_told_in_one_line_and_holds_up_nobody(
+    world: World, loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stuck = ask(world, PARTY, agreed(world, notice_days=0))
     world.join("clinic")
     quick = ask(world, "clinic", world.agree("clinic"))
-    shard = world.coordinator.shards.shards()[0].id
-    stray = world.coordinator.layout.store / "files" / PARTY / "shards" / shard.hex / "in the way"  # no name to erase
-    stray.touch()
+    disk = StubbornDisk.made(tmp_path, "model.safetensors")
+    for name, value in disk.environment.items():
+        monkeypatch.setenv(name, value)  # for the workers: this process has loaded its libraries
     loop.look()
     loop.settle()
     (told,) = [line for line in loop.said if "failed" in line]
     assert told.startswith(f"removal of {PARTY} failed (try 1, the next in 120 s): ")
+    assert "Input/output error" in told
     assert "\n" not in told
     loop.look()  # the other one's turn, while the first pauses
     loop.settle()
@@ -133,11 +137,12 @@ def test_a_removal_that_fails_is_told_in_one_line_and_holds_up_nobody(world: Wor
     assert (trouble.failures, trouble.line in told) == (1, True)
     loop.look()
     assert not loop.enforcer.busy
-    stray.unlink()
+    disk.relent()
     loop.look(PAUSE_S)
     loop.settle()
     assert loop.state(stuck) == "fulfilled"
     assert world.coordinator.removals.troubles() == {}
+    assert world.coordinator.vault.names(PARTY) == []
 
 
 def test_a_worker_that_is_killed_is_begun_again(world: World, loop: Loop) -> None:

@@ -87,7 +87,7 @@ def test_an_ordered_removal_is_told_when_it_is_ordered_and_when_it_is_done(told:
     parsed = email.message_from_bytes(told.mail.mails[1][2], policy=email.policy.default)
     assert parsed["Subject"] == f"removal-fulfilled: {PARTY}"
     (attached,) = parsed.iter_attachments()
-    assert verify_receipt(attached.get_content(), told.coordinator.trust_root)
+    assert verify_receipt(attached.get_content(), told.coordinator.trust_root).request.id == record.request
 
 
 def test_a_webhook_is_signed_over_its_time_and_body(told: Told) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -170,13 +171,15 @@ def test_a_worker_that_outlived_its_coordinator_is_ended_by_the_next(world: Worl
 
 
 def test_a_clock_that_cannot_be_believed_is_said_once_and_ends_nothing(world: World) -> None:
+    looks = count(1)
+
     def broken() -> None:
-        raise ConfigError("set the clock right")
+        raise ConfigError(f"it is {next(looks)} o'clock; set the clock right")
 
     loop = Loop(replace(world.coordinator, clock=broken))  # type: ignore[arg-type]  # it tells no time
     for _ in range(3):
         loop.look()
-    assert loop.said == ["enforcement waits: set the clock right"]
+    assert loop.said == ["enforcement waits: it is 1 o'clock; set the clock right"]
 
 
 def test_with_enforcement_by_hand_nothing_is_begun(world: World) -> None:

@@ -5,6 +5,7 @@ goes wrong in here is said, and never ends `up`.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _STOP_S = 10.0
+_WAITS = "enforcement waits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,9 @@ class Enforcer:
             if now_s - self._look_s >= self._coordinator.config.enforcement.look_s:
                 self._look_s = now_s
                 self._look(now_s)
+                self._said = {known for known in self._said if not known.startswith(_WAITS)}
         except Exception as error:  # noqa: BLE001  # whatever it is, the services must not end by it
-            self._once(f"enforcement waits: {one_line(error)}")
+            self._once(f"{_WAITS}: {one_line(error)}")
 
     def stop(self) -> None:
         """End the worker; its removal goes on from the last finished step when `up` runs again."""
@@ -160,6 +163,8 @@ class Enforcer:
         )
 
     def _once(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
+        """Say a line unless it was said, but for its numbers: a time in it changes from look to look."""
+        known = re.sub(r"\d+", "#", line)
+        if known not in self._said:
+            self._said.add(known)
             self._say(line)

@@ -29,7 +29,7 @@ class WebServer:
 
     Attributes:
         port: where it listens.
-        posts: path, headers and body of each that came.
+        posts: path, headers (names in lower case) and body of each that came.
         status: what it answers.
     """
 
@@ -93,7 +93,7 @@ def taking_posts() -> Iterator[WebServer]:
         def do_POST(self) -> None:  # the base class finds it by this name
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if made.status < 300:  # HTTP's own bound
-                made.posts.append((self.path, dict(self.headers), body))
+                made.posts.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(made.status)
             self.end_headers()
 

@@ -152,7 +152,12 @@ class World:
                 del self.nodes[party]
 
         real = self.coordinator
-        return Standing(parties=real.parties, logbook=real.logbook, unregister_node=unregister)
+        return Standing(
+            parties=real.parties,
+            logbook=real.logbook,
+            unregister_node=unregister,
+            suspend=real.contracting.suspend_all,
+        )
 
     @property
     def enrolment(self) -> Enrolment:

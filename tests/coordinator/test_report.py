@@ -142,10 +142,10 @@ def test_a_removal_that_is_not_finished_has_a_page_that_says_so(cli: Cli, world:
 def test_quality_that_a_removal_recorded_is_shown(world: World, tmp_path: Path) -> None:
     contract = world.coordinator.contracts.contracts("clinic")[0].id
     asked = world.coordinator.requests.receive("clinic", world.ask_for_erasure("clinic", contract))
-    measured = {"done": "2026-03-01T12:00:00Z", "quality": {"before": {"distance": 8.25}, "after": {"distance": 8.5}}}
-    world.coordinator.removals.finish_step(asked.request, "prove", canonical.encode(measured))
+    measured = {"done": "2026-03-01T12:00:00Z", "composites": [{"group": GROUP, "before": 8.25, "after": 8.5}]}
+    world.coordinator.removals.finish_step(asked.request, "quality", canonical.encode(measured))
     text = loads_nothing(page(world.coordinator.reporting.facts(asked), [])).text
-    assert "after.distance 8.5 before.distance 8.25" in " ".join(text.split())
+    assert f"{GROUP}.after 8.5 {GROUP}.before 8.25" in " ".join(text.split())
 
 
 def test_a_picture_from_before_is_shown_only_where_the_operator_gives_one(

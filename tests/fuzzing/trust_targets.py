@@ -19,12 +19,14 @@ from severable_trust.canonical import decode, encode
 from severable_trust.checkpoint import Checkpoint, LogProof
 from severable_trust.composite import CompositeManifest
 from severable_trust.contract import Contract
+from severable_trust.denial import Denial
 from severable_trust.entry import LogEntry
 from severable_trust.envelope import Envelope, Signature
 from severable_trust.errors import MalformedError, TrustError
 from severable_trust.keys import PublicKey
 from severable_trust.log_bundle import LogBundle
 from severable_trust.note import KeyType, LogKey, cosign, open_checkpoint
+from severable_trust.order import RemovalOrder
 from severable_trust.recall import Recall, RecallAnswer
 from severable_trust.recall_bundle import RecallBundle
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
@@ -46,6 +48,8 @@ KINDS: tuple[type[Predicate], ...] = (
     KeyRotation,
     Recall,
     RecallAnswer,
+    RemovalOrder,
+    Denial,
 )
 NOBODY = Signature("0" * 64, b"unverified")
 

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from trust.log_samples import WholeLog
 from trust.recalls import make_answer, make_recall, recall_bundle
-from trust.samples import LOG_NAME, NOON, Federation, Keys, MemoryLog, at
+from trust.samples import LOG_NAME, NOON, Federation, Keys, MemoryLog, at, make_order, ordered
 
 from severable_trust.bundle import ReceiptBundle
+from severable_trust.denial import Denial, DenialReason
 from severable_trust.keys import PublicKey
 from severable_trust.merkle import consistency_proof, inclusion_proof, root
 from severable_trust.note import KeyType, LogSigner, cosign
@@ -61,7 +62,12 @@ def statements(made: Federation) -> list[dict[str, Any]]:
     found = []
     recall = make_recall(made.request.id)
     answer = make_answer(statement_id(sign_statement(recall, made.keys.coordinator)))
-    for value in (*made.statements(), acknowledgement, rotation, recall, answer):
+    denial = Denial(
+        request=made.request.id, publisher="hub", party="alice", reason_code=DenialReason.RETAINED_BY_LAW,
+        reason="the court ordered the model kept as evidence", decided=at(14),
+    )  # fmt: skip
+    order = make_order(made.contract.id, made.claim.id)
+    for value in (*made.statements(), acknowledgement, rotation, recall, answer, order, denial):
         envelope = sign_statement(value, made.keys.coordinator)
         found.append(
             {
@@ -152,6 +158,7 @@ def build() -> dict[str, bytes]:
         **files,
         "receipt-v1.json": made.bundle().to_bytes(),
         "recall-v1.json": recall_bundle(made).to_bytes(),
+        "receipt-ordered-v1.json": ordered(made).to_bytes(),
         "log-bundle-v1.json": whole.bundle().to_bytes(),
         "trust-root-v1.json": made.root.to_bytes(),
     }

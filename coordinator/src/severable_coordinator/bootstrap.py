@@ -5,7 +5,7 @@ What needs torch is imported when it is asked for: `up` and most commands never 
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,13 +23,18 @@ from severable_coordinator.adapters.turns import FileTurns
 from severable_coordinator.admission import Admission
 from severable_coordinator.config import Layout
 from severable_coordinator.contracting import Contracting
+from severable_coordinator.departure import Departure
 from severable_coordinator.dispatch import CLOSED, JobReport, JobState, TaskStore
+from severable_coordinator.enforcement import Enforcement
 from severable_coordinator.enrolment import Enrolment
 from severable_coordinator.errors import EngineError
 from severable_coordinator.logbook import Logbook
+from severable_coordinator.notices import Notices
+from severable_coordinator.orders import Orders
 from severable_coordinator.ports import RecipeRecord, ShardRecord
 from severable_coordinator.recalling import Recalling
 from severable_coordinator.removal_report import Reporting
+from severable_coordinator.reopening import Reopening
 from severable_coordinator.requests import Requests
 from severable_coordinator.standing import Standing
 from severable_coordinator.stores import Stores, utc_now
@@ -125,7 +130,12 @@ class Coordinator(Stores):
         def unregister(node_key: str) -> None:
             self.engine.control.unregister_node(node_key)
 
-        return Standing(parties=self.parties, logbook=self.logbook, unregister_node=unregister)
+        return Standing(
+            parties=self.parties,
+            logbook=self.logbook,
+            unregister_node=unregister,
+            suspend=self.contracting.suspend_all,
+        )
 
     @cached_property
     def contracting(self) -> Contracting:
@@ -169,6 +179,55 @@ class Coordinator(Stores):
             removals=self.removals,
             logbook=self.logbook,
             clock=self.clock,
+            orders=self.orders,
+        )
+
+    @cached_property
+    def notices(self) -> Notices:
+        """What both sides of a removal are told."""
+        return Notices(
+            store=self.notice_store,
+            coordinator=self.config.id,
+            addresses=self.config.notices.addresses,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def orders(self) -> Orders:
+        """Removals that the coordinator orders, denies or lets lapse."""
+        return Orders(
+            contracting=self.contracting,
+            contracts=self.contracts,
+            shards=self.shards,
+            removals=self.removals,
+            logbook=self.logbook,
+            clock=self.clock,
+            announce=self.notices.of_removal,
+        )
+
+    @cached_property
+    def enforcement(self) -> Enforcement:
+        """What is due."""
+        return Enforcement(
+            contracts=self.contracts,
+            parties=self.parties,
+            removals=self.removals,
+            requests=self.requests,
+            orders=self.orders,
+        )
+
+    @cached_property
+    def departure(self) -> Departure:
+        """Parties that leave."""
+        return Departure(
+            parties=self.parties,
+            contracts=self.contracts,
+            shards=self.shards,
+            removals=self.removals,
+            orders=self.orders,
+            standing=self.standing,
+            announce=self.notices.of_exit,
+            grace=timedelta(days=self.config.enforcement.exit_after_days),
         )
 
     @cached_property
@@ -288,6 +347,13 @@ class Coordinator(Stores):
             parties=self.parties,
             vault=self.vault,
             logbook=self.logbook,
+            reopening=Reopening(
+                contracting=self.contracting,
+                contracts=self.contracts,
+                removals=self.removals,
+                recalls=self.recalls,
+                logbook=self.logbook,
+            ),
             scrub=self.database.scrub,
         )
 

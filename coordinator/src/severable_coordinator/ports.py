@@ -92,8 +92,23 @@ class RemovalRecord:
     contract: Digest
     envelope: bytes
     acknowledgement: bytes
-    state: str  # "open", "in_progress" or "fulfilled"
+    state: str  # "open", "in_progress", "fulfilled", "denied" or "expired"
     bundle: bytes = b""
+    denial: bytes = b""  # the coordinator's statement, where it was denied or has expired
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self.state in ("fulfilled", "denied", "expired")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What keeps a removal from going on: how many tries failed, and the last one's line and time (UTC)."""
+
+    failures: int
+    line: str
+    at: datetime
 
 
 class ContractStore(Protocol):
@@ -182,10 +197,22 @@ class RemovalStore(Protocol):
         """Record a finished step with its facts (canonical JSON)."""
 
     def steps(self, request: Digest) -> dict[str, bytes]:
-        """Facts of the finished steps, by name."""
+        """Facts of the finished steps, by name, in the order in which they were finished."""
 
     def set_state(self, request: Digest, state: str, bundle: bytes = b"") -> None:
         """Move a removal on; the last one carries the receipt's bundle."""
+
+    def deny(self, request: Digest, state: str, denial: bytes) -> None:
+        """End a removal that has not begun, with its denial. ConflictError when it is not open."""
+
+    def note_trouble(self, request: Digest, line: str, at: datetime) -> Trouble:
+        """Count one more failed try and keep its line."""
+
+    def troubles(self) -> dict[Digest, Trouble]:
+        """What failed, by request."""
+
+    def clear_trouble(self, request: Digest) -> None:
+        """Forget what failed: it has gone on."""
 
 
 class Vault(Protocol):

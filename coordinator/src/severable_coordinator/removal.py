@@ -1,4 +1,4 @@
-"""A removal: from a party's acknowledged request to a receipt, in steps that are done once and resumed after a crash.
+"""A removal: from an acknowledged request or order to a receipt, in steps done once and resumed after a crash.
 
     plan        the shards withdrawn first of all (withdrawal.py): nothing that contains them is assembled, sampled or
                 exported from that moment on; then what is affected, written down before anything of it is touched
@@ -46,14 +46,13 @@ from severable_coordinator.retained import Retained
 from severable_coordinator.shard_sets import bank_file
 from severable_coordinator.sub_shards import index_of
 from severable_coordinator.training import Training
-from severable_coordinator.withdrawal import Turns
 from severable_trust import canonical
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.instant import format_instant
+from severable_trust.order import RemovalOrder, read_trigger
 from severable_trust.receipt import Receipt
-from severable_trust.removal import ErasureRequest
 from severable_trust.statement import Kind, read_unverified, statement_id
 
 Facts = dict[str, Any]
@@ -81,12 +80,13 @@ class Removal:
     keys_backups: KeysBackupStore
 
     def run(self, record: RemovalRecord, progress: Progress, *, prove: bool = False) -> RemovalRecord:
-        """Do what is left to do of a removal; returns it fulfilled, with its receipt's bundle."""
-        with self._turns.carrying_out(record.request):
-            return self._run(self.removals.removal(record.request), progress, prove=prove)
+        """Do what is left to do of a removal, in its party's turn; returns it fulfilled, or as it ended before."""
+        with self.building.withdrawal.turns.carrying_out(record.party):
+            return self.run_in_turn(self.removals.removal(record.request), progress, prove=prove)
 
-    def _run(self, record: RemovalRecord, progress: Progress, *, prove: bool) -> RemovalRecord:
-        if record.state == "fulfilled":
+    def run_in_turn(self, record: RemovalRecord, progress: Progress, *, prove: bool = False) -> RemovalRecord:
+        """The same for who has the party's turn already."""
+        if record.ended:
             return record
         self.removals.set_state(record.request, "in_progress")
         steps: dict[str, Callable[[RemovalRecord, Progress], Facts]] = {
@@ -104,16 +104,12 @@ class Removal:
             for number, (name, step) in enumerate(steps.items()):
                 progress(f"removal: {name}", number, len(steps))
                 if name == "erase":  # a withdrawal waits for no other removal, all else does
-                    stack.enter_context(self._turns.removing())
+                    stack.enter_context(self.building.withdrawal.turns.removing())
                 if name not in self.removals.steps(record.request):
                     facts = {**step(record, progress), "done": format_instant(self.clock())}
                     self.removals.finish_step(record.request, name, canonical.encode(facts))
         progress("removal: done", len(steps), len(steps))
         return self.removals.removal(record.request)
-
-    @property
-    def _turns(self) -> Turns:
-        return self.building.withdrawal.turns
 
     def facts(self, record: RemovalRecord, step: str) -> Facts:
         """What a finished step recorded."""
@@ -228,6 +224,7 @@ class Removal:
         return {"batches": sorted({task.batch for task in tasks}), "tasks": [task.id for task in tasks]}
 
     def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        self.logbook.keep_roster_current()  # a receipt under a roster that has expired is refused
         told = {"plan", "erase", "rebuild", "quality", "prove"} & self.removals.steps(record.request).keys()
         facts = {step: self.facts(record, step) for step in told}
         receipt = receipt_of(
@@ -263,8 +260,11 @@ class Removal:
 
     def _subjects(self, record: RemovalRecord) -> list[Digest]:
         """The shards that the request names, or all of the party's under the contract."""
-        named = read_unverified(record.envelope, ErasureRequest).subjects
-        held = self.shards.shards(None, record.party)
+        trigger, held = read_trigger(record.envelope), self.shards.shards(None, record.party)
+        named = trigger.subjects
+        if isinstance(trigger, RemovalOrder):  # it is about one contract, whatever else the party has agreed on since
+            versions = self.building.contracting.versions(record.contract)
+            held = [shard for shard in held if shard.contract in versions]
         if named:  # also one that another removal has erased since: the receipt answers for each that was asked for
             return [shard.id for shard in held if shard.id in named]
         return [shard.id for shard in held if shard.state is not ShardState.ERASED]

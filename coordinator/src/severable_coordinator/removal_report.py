@@ -23,16 +23,18 @@ from severable_trust.record import to_plain
 from severable_trust.statement import read_unverified, statement_id
 
 Facts = dict[str, Any]
-STEPS = (
+STEPS = (  # in their order; a few may lack
     "plan",
     "withdraw",
     "erase",
     "rebuild",
+    "quality",
     "prove",
     "recall",
     "order",
     "receipt",
-)  # in their order; a few may lack
+    "notices",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,14 +173,22 @@ def _rebuild(facts: Mapping[str, Any]) -> str:
     return f"Composites rebuilt: {rebuilt}; retired: {len(facts['composites']) - rebuilt}."
 
 
+def _prove(facts: Mapping[str, Any]) -> str:
+    verdict = "every file is equal" if facts["equal"] else "not every file is equal"
+    return f"Composites built from scratch without the shards: {len(facts['composites'])}; {verdict}."
+
+
 _SENTENCES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "plan": _plan,
     "withdraw": lambda facts: f"The composites that held them withdrawn; jobs stopped: {facts['tasks_closed']}.",
     "erase": _erase,
     "rebuild": _rebuild,
+    "quality": lambda facts: f"Composites whose quality for the others is known: {len(facts['composites'])}.",
+    "prove": _prove,
     "recall": lambda facts: f"Copies recalled: {len(facts['recalls'])}.",
     "order": lambda facts: f"Shards to be trained anew: {len(facts['tasks'])}.",
     "receipt": lambda _facts: "Signed, logged and handed out.",
+    "notices": lambda _facts: "Both sides' notices written down.",
 }
 
 
@@ -194,19 +204,13 @@ def _composites(steps: Mapping[str, Any]) -> list[Facts]:
 
 
 def _quality(steps: Mapping[str, Any]) -> Facts:
-    """What the proof measured, as dotted names and values; empty where it measured nothing."""
-    found = steps.get("prove", {}).get("quality", steps.get("quality", {}))
-    return _flat(found) if isinstance(found, Mapping) else {}
-
-
-def _flat(value: Mapping[str, Any], before: str = "") -> Facts:
-    flat: Facts = {}
-    for name, one in value.items():
-        if isinstance(one, Mapping):
-            flat |= _flat(one, f"{before}{name}.")
-        elif name != "done":
-            flat[f"{before}{name}"] = one
-    return flat
+    """What was measured of the others' quality, as names of group and figure; empty where nothing was measured."""
+    return {
+        f"{one['group']}.{name}": value
+        for one in steps.get("quality", {}).get("composites", [])
+        for name, value in one.items()
+        if name != "group"
+    }
 
 
 def _receipt(receipt: Receipt) -> Facts:

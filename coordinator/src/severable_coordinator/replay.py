@@ -5,12 +5,10 @@ their files are unlinked and their keys destroyed, as they were then; the receip
 Parties' keys and standing follow the newest roster. What was admitted after the backup is not in it and is named.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from severable_coordinator.building import Building
-from severable_coordinator.contracting import OPEN_STATES
 from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.ledger import LedgerStore
 from severable_coordinator.logbook import Logbook
@@ -26,6 +24,7 @@ from severable_coordinator.ports import (
     ShardStore,
     Vault,
 )
+from severable_coordinator.reopening import Reopening, statements
 from severable_coordinator.requests import is_about_records
 from severable_coordinator.shard_sets import bank_file
 from severable_trust.bundle import ReceiptBundle
@@ -34,11 +33,8 @@ from severable_trust.digest import Digest
 from severable_trust.entry import LoggedStatement
 from severable_trust.envelope import Envelope
 from severable_trust.receipt import Receipt
-from severable_trust.removal import RECORDS, Acknowledgement, ErasureRequest
 from severable_trust.roster import PartyStatus
 from severable_trust.statement import Kind, read_unverified, statement_id
-
-T = TypeVar("T", Receipt, ErasureRequest, Acknowledgement)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +69,7 @@ class Replay:
     parties: PartyStore
     vault: Vault
     logbook: Logbook
+    reopening: Reopening
     scrub: Callable[[], None]
 
     def run(self, entries: Sequence[LoggedStatement]) -> Replayed:
@@ -89,8 +86,9 @@ class Replay:
         for item in new:
             if item.entry.kind is Kind.CONTRACT and item.envelope is not None:
                 self._keep_contract(item.envelope)
-        self._reopen(entries)
-        for _, receipt in self._statements(Kind.RECEIPT, Receipt):
+        if entries:
+            self.reopening.run()
+        for _, receipt in statements(self.logbook, Kind.RECEIPT, Receipt):
             done.removed += self._remove_again(receipt)
         self._retire()
         done.keys = self._destroy_unused_keys()
@@ -111,15 +109,6 @@ class Replay:
             if item.envelope is None:
                 log.erase_body(item.entry.statement)
         return new
-
-    def _statements(self, kind: Kind, form: type[T]) -> Iterator[tuple[Envelope, T]]:
-        """The logged statements of a kind whose bodies are held, in order."""
-        for logged in self.logbook.log.statements(kind):
-            try:
-                envelope = Envelope.parse(self.logbook.log.body(logged))
-            except NotFoundError:
-                continue
-            yield envelope, read_unverified(envelope, form)
 
     def _follow_roster(self) -> None:
         """A party that was revoked, or changed its key, or joined after the backup, is in the newest roster."""
@@ -153,43 +142,13 @@ class Replay:
         )
         self.contracts.put(record, *ended)
 
-    def _reopen(self, entries: Sequence[LoggedStatement]) -> None:
-        """Removals that were asked for after the backup, with the acknowledgement that the party has."""
-        if not entries:
-            return
-        answers = {said.request: envelope for envelope, said in self._statements(Kind.ACKNOWLEDGEMENT, Acknowledgement)}
-        for envelope, request in self._statements(Kind.ERASURE_REQUEST, ErasureRequest):
-            answer = answers.get(statement_id(envelope))
-            if answer is None:  # a crash came between the two; the party asks again
-                continue
-            if request.clause != RECORDS:
-                self._end(request.contract)
-            self.removals.open(
-                RemovalRecord(
-                    request=statement_id(envelope),
-                    party=request.party,
-                    contract=request.contract,
-                    envelope=envelope.to_bytes(),
-                    acknowledgement=answer.to_bytes(),
-                    state="open",
-                )
-            )
-
-    def _end(self, contract: Digest) -> None:
-        try:
-            record = self.building.contracting.governing(contract)
-        except NotFoundError:  # of another coordinator, or its body is not held: it permits nothing here
-            return
-        if record.state in OPEN_STATES:
-            self.contracts.put(replace(record, state=ContractState.TERMINATED))
-
     def _remove_again(self, receipt: Receipt) -> list[Digest]:
         """Do once more what a receipt says was done; returns the shards that the backup still had."""
         had = {shard.id: shard.state for shard in self.shards.shards(None, receipt.party)}
         subjects = [s for s in receipt.subjects if had.get(s) is not ShardState.ERASED]
         record = self._record(receipt)
         if record is None or not is_about_records(record):
-            self._end(receipt.contract)
+            self.reopening.end(receipt.contract)
         for subject in subjects:
             if subject not in had:
                 self.shards.add(_tombstone(subject, receipt))
@@ -215,7 +174,9 @@ class Replay:
             return None
 
     def _fulfil(self, record: RemovalRecord, receipt: Receipt) -> None:
-        envelope = next(e for e, said in self._statements(Kind.RECEIPT, Receipt) if said.request == receipt.request)
+        envelope = next(
+            e for e, said in statements(self.logbook, Kind.RECEIPT, Receipt) if said.request == receipt.request
+        )
         bundle = ReceiptBundle(
             receipt=envelope,
             request=Envelope.parse(record.envelope),

@@ -11,6 +11,7 @@ from severable_coordinator.adapters.sql.contracts import SqlContractStore
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.keys_backups import SqlKeysBackupStore
 from severable_coordinator.adapters.sql.ledger import SqlLedgerStore
+from severable_coordinator.adapters.sql.notices import SqlNoticeStore
 from severable_coordinator.adapters.sql.parties import SqlPartyStore
 from severable_coordinator.adapters.sql.recalls import SqlRecallStore
 from severable_coordinator.adapters.sql.removals import SqlRemovalStore
@@ -75,6 +76,11 @@ class Stores:
     def recalls(self) -> SqlRecallStore:
         """RecallStore."""
         return SqlRecallStore(self.database)
+
+    @cached_property
+    def notice_store(self) -> SqlNoticeStore:
+        """NoticeStore."""
+        return SqlNoticeStore(self.database)
 
     @cached_property
     def tasks(self) -> SqlTaskStore:

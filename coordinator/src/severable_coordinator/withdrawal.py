@@ -43,8 +43,8 @@ class Turns(Protocol):
     def erasing(self) -> AbstractContextManager[None]:
         """For an erasure, or for writing files that one must see all of or none of; one at a time."""
 
-    def carrying_out(self, request: Digest) -> AbstractContextManager[None]:
-        """For carrying out one removal; others may go on."""
+    def carrying_out(self, party: str) -> AbstractContextManager[None]:
+        """For carrying out, or denying, a removal of a party; one at a time, while other parties' go on."""
 
     def removing(self) -> AbstractContextManager[None]:
         """For what comes after a withdrawal; one removal at a time."""

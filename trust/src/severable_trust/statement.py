@@ -38,6 +38,8 @@ class Kind(StrEnum):
     KEY_ROTATION = "key-rotation"
     RECALL = "recall"
     RECALL_ANSWER = "recall-answer"
+    REMOVAL_ORDER = "removal-order"
+    DENIAL = "denial"
 
     @property
     def predicate_type(self) -> str:

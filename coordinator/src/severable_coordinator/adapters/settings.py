@@ -4,13 +4,14 @@ from pathlib import Path
 
 import yaml
 
+from severable_coordinator.adapters.enforcement_settings import read_enforcement, read_notices
 from severable_coordinator.config import Config, Ports, Preparing
 from severable_coordinator.errors import ConfigError
 
 _TEXT = ("id", "legal_name", "host")
 _URI = "statement_key"
 _READINESS = "readiness"
-_MAY = (_URI, _READINESS)
+_MAY = (_URI, _READINESS, "enforcement", "notices")
 _PORTS = ("enrolment", "exchange", "fleet", "control")
 
 
@@ -25,7 +26,7 @@ def read_config(path: Path) -> Config:
     if not isinstance(value, dict) or not isinstance(value.get("ports"), dict):
         raise ConfigError(f"{path}: must have the fields {', '.join(_TEXT)} and ports")
     if set(value) - set(_MAY) != {*_TEXT, "ports"}:
-        may = " and ".join(_MAY)
+        may = ", ".join(_MAY)
         raise ConfigError(f"{path}: must have exactly the fields {', '.join(_TEXT)} and ports, and may have {may}")
     ports = value["ports"]
     if set(ports) != set(_PORTS):
@@ -36,8 +37,14 @@ def read_config(path: Path) -> Config:
         if not isinstance(value[name], str) or not value[name]:
             raise ConfigError(f"{path}: {name} must be text")
     texts = {name: value[name] for name in _TEXT}
-    readiness = _readiness(path, value.get(_READINESS, Preparing.OFF))
-    return Config(**texts, ports=Ports(**ports), readiness=readiness, statement_key=value.get(_URI, ""))
+    return Config(
+        **texts,
+        ports=Ports(**ports),
+        readiness=_readiness(path, value.get(_READINESS, Preparing.OFF)),
+        statement_key=value.get(_URI, ""),
+        enforcement=read_enforcement(path, value.get("enforcement")),
+        notices=read_notices(path, value.get("notices")),
+    )
 
 
 def _readiness(path: Path, value: object) -> Preparing:

@@ -3,7 +3,7 @@
     HOME/turns/hand-out.lock      shared by those who hand something out, exclusive for a withdrawal
     HOME/turns/erase.lock         one erasure at a time
     HOME/turns/group-GROUP.lock   one assembly for a group
-    HOME/turns/removal-ID.lock    one process carries a removal out
+    HOME/turns/party-PARTY.lock   one removal of a party at a time
     HOME/turns/removal.lock       one removal at a time, once its shards are withdrawn
     HOME/turns/use-ID.json        the shards that somebody's work holds; locked while it works
 
@@ -59,9 +59,9 @@ class FileTurns:
             yield
 
     @contextmanager
-    def carrying_out(self, request: Digest) -> Iterator[None]:
+    def carrying_out(self, party: str) -> Iterator[None]:
         """See Turns."""
-        with exclusive(self._lock(f"removal-{request.hex[:16]}.lock")):
+        with exclusive(self._lock(f"party-{Digest.of(party.encode()).hex[:16]}.lock")):
             yield
 
     @contextmanager

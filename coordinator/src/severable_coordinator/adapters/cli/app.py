@@ -12,13 +12,14 @@ from severable_coordinator.adapters.cli import (
     evaluate,
     ledger,
     log,
+    notices,
     party,
     prove,
     readiness,
     recall,
     receipt,
     recipient,
-    remove,
+    removals,
     report,
     serve,
     shards,
@@ -47,8 +48,10 @@ app.command("sample")(build.sample)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("ledger", epilog=ledger.EXAMPLE)(ledger.ledger)
 app.command("readiness", epilog=readiness.EXAMPLE)(readiness.readiness)
-app.command("remove")(remove.remove)
+app.add_typer(removals.app, name="remove", help=removals.HELP, epilog=removals.GROUP_EXAMPLE)
+app.command("removals", epilog=removals.EXAMPLE)(removals.removals)
 app.command("prove", epilog=prove.EXAMPLE)(prove.prove)
+app.command("notices", epilog=notices.EXAMPLE)(notices.notices)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.add_typer(recall.app, name="recall", help="List, show and export recalls, and take answers to them.")

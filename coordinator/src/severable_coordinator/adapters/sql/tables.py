@@ -143,6 +143,7 @@ removal = Table(
     Column("acknowledgement", LargeBinary, nullable=False),
     Column("state", String, nullable=False),
     Column("bundle", LargeBinary, nullable=False),
+    Column("denial", LargeBinary, nullable=False),
 )
 
 removal_step = Table(
@@ -185,6 +186,32 @@ recall = Table(
     Column("envelope", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
     UniqueConstraint("removal", "recipient", "artifact", "recalled"),
+)
+
+removal_trouble = Table(
+    "removal_trouble",
+    metadata,
+    Column("request", String, ForeignKey("removal.request"), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("line", Text, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("event", String, nullable=False),
+    Column("party", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("made", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("statement", LargeBinary, nullable=False),
+    Column("state", String, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 ledger = Table(

@@ -312,6 +312,7 @@ def test_the_operator_lists_shows_exports_and_takes_answers_by_command(tmp_path:
     assert "severable-verify recall" in cli("recall", "export", recall[:20], "--out", str(out), *home)
     assert "exists already" in cli.refused("recall", "export", recall, "--out", str(out), *home)
     record = world.coordinator.recalling.find(recall)
+    world.clock.now = utc_now()  # the commands' clock went on
     (tmp_path / "answer.json").write_bytes(sign_statement(answer(world, record), museum).to_bytes())
     said = cli("recall", "acknowledge", recall, "--file", str(tmp_path / "answer.json"), *home)
     assert "museum answered 'erased'" in said

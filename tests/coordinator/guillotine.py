@@ -54,7 +54,7 @@ class Guillotine:
             self._at_path(name, os.fspath(arguments[1]))
 
     def _at_path(self, what: str, path: str) -> None:
-        if path.startswith(self._home) and not path.endswith(_UNHEARD):
+        if path.startswith(self._home) and not any(word in path for word in _UNHEARD):
             self._count(f"{what} {path[len(self._home) + 1 :]}")
 
     def _count(self, what: str) -> None:

@@ -18,6 +18,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,16 @@ from coordinator.byte_scan import Secret, found_in, of_key, of_weights
 from coordinator.federation import GROUP, ManualClock, World, quiet, shard_files
 from coordinator.guillotine import Guillotine
 
+from severable_coordinator.adapters.carrying import carry_out
 from severable_coordinator.adapters.cli.app import main as command_line
 from severable_coordinator.bootstrap import Coordinator, open_home
+from severable_coordinator.orders import Cause
 from severable_coordinator.ports import ShardState
 from severable_coordinator.stores import utc_now
 from severable_trust.bundle import verify_receipt
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
+from severable_trust.order import OrderClause, OrderReason
 from severable_trust.receipt import Receipt
 from severable_trust.removal import RECORDS, TERMINATION, ErasureRequest
 from severable_trust.statement import Kind, sign_statement, statement_id
@@ -39,6 +43,7 @@ from severable_trust.statement import Kind, sign_statement, statement_id
 PARTIES = ("archive", "clinic", "agency")
 LEAVING = "agency"
 _PASSING = {"coordinator.db-wal", "coordinator.db-shm", "keys/clock.mark"}
+_TURNS = "turns/"  # files of locks, which a killed process leaves behind; they hold nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +51,18 @@ class Trigger:
     """How a removal begins.
 
     Attributes:
-        clause: of the request.
-        asked: what has happened before the process that is killed.
-        run: what that process does, and the next one again.
+        run: what the process does that is killed, and the next one again.
+        clause: of the party's request, where there is one.
+        asked: what has happened before.
+        ago: how long ago the federation was made, as its own clocks say.
+        days: the leaving party's contract's term.
     """
 
-    clause: str
-    asked: Callable[[Coordinator, Envelope], object]
     run: Callable[[Coordinator, Envelope], object]
-
-
-def _nothing(_coordinator: Coordinator, _request: Envelope) -> None:
-    """Nothing was asked yet."""
+    clause: str = TERMINATION
+    asked: Callable[[Coordinator, Envelope], object] = lambda _coordinator, _request: None
+    ago: timedelta = timedelta()
+    days: int = 365
 
 
 def _receive(coordinator: Coordinator, request: Envelope) -> object:
@@ -82,12 +87,36 @@ def _command(coordinator: Coordinator, _request: Envelope) -> None:
             raise RuntimeError(str(ended.code)) from ended
 
 
+def _enforce(coordinator: Coordinator, _request: Envelope) -> None:
+    """A look of `up` and the work of its worker."""
+    now = coordinator.clock()
+    coordinator.enforcement.settle(now)
+    for record in coordinator.enforcement.due(now):
+        carry_out(coordinator, record.request, quiet, lambda _line: None)
+
+
+def _order(cause: Cause) -> Callable[[Coordinator, Envelope], None]:
+    """The operator orders it, unless it was ordered already, and `up` carries it out."""
+
+    def run(coordinator: Coordinator, request: Envelope) -> None:
+        if not coordinator.removals.removals():
+            coordinator.orders.order(coordinator.contracts.contracts(LEAVING)[0].id, cause)
+        _enforce(coordinator, request)
+
+    return run
+
+
+_BREACH = Cause(clause=OrderClause.BREACH, code=OrderReason.FALSE_STATEMENT, evidence="the claim names other images")
+_TERMINATION = Cause(clause=OrderClause.TERMINATION, code=OrderReason.LEGAL_ORDER, reason="ordered")
 TRIGGERS: Mapping[str, Trigger] = {
-    "the party's request": Trigger(clause=TERMINATION, asked=_nothing, run=_ask_and_run),
-    "erasure of records": Trigger(clause=RECORDS, asked=_nothing, run=_ask_and_run),
-    "the operator's command": Trigger(clause=TERMINATION, asked=_receive, run=_command),
+    "the party's request": Trigger(run=_ask_and_run),
+    "erasure of records": Trigger(clause=RECORDS, run=_ask_and_run),
+    "the operator's command": Trigger(asked=_receive, run=_command),
+    "a term that ends": Trigger(run=_enforce, ago=timedelta(days=3), days=2),
+    "a breach": Trigger(run=_order(_BREACH)),
+    "the operator's order": Trigger(run=_order(_TERMINATION)),
 }
-"""Further triggers (a term that ends, a breach) are added here; every test and the benchmark take them from here."""
+"""Every test and the benchmark take them from here."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +152,10 @@ class Scene:
     def __init__(self, work: Path, name: str) -> None:
         self.name, self.trigger = name, TRIGGERS[name]
         self.home, self.template = work / "home", work / "template"
-        world = World(self.template, clock=ManualClock(utc_now()))
+        world = World(self.template, clock=ManualClock(utc_now() - self.trigger.ago))
         for party in PARTIES:
             world.join(party)
-            world.agree(party)
+            world.agree(party, **({"days": self.trigger.days} if party == LEAVING else {}))
         shards = {party: world.ship(party) for party in PARTIES}
         world.coordinator.building.assemble(GROUP, quiet)
         self.shard = shards[LEAVING]
@@ -197,7 +226,7 @@ class Scene:
         )
         coordinator.database.close()
         files = (path.relative_to(self.home).as_posix() for path in sorted(self.home.rglob("*")) if path.is_file())
-        complete = replace(state, files=tuple(name for name in files if name not in _PASSING))
+        complete = replace(state, files=tuple(n for n in files if n not in _PASSING and not n.startswith(_TURNS)))
         return dict(json.loads(json.dumps(asdict(complete))))
 
     def _copy(self) -> None:

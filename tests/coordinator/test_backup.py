@@ -18,12 +18,16 @@ from severable_coordinator.backup_manifest import MANIFEST, BackupManifest, pars
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.errors import ConfigError, ConflictError, StorageError
 from severable_coordinator.log_export import bundle_of
+from severable_coordinator.orders import Cause
 from severable_coordinator.ports import RemovalRecord, ShardState
 from severable_coordinator.replay import Replayed
 from severable_coordinator.stores import utc_now
 from severable_trust.bundle import verify_receipt
 from severable_trust.contract import ContractState
+from severable_trust.denial import DenialReason
 from severable_trust.digest import Digest
+from severable_trust.order import OrderClause, OrderReason
+from severable_trust.recall import Answer
 from severable_trust.statement import Kind
 
 PARTIES = ("archive", "clinic", "agency")
@@ -206,6 +210,51 @@ def test_a_removal_that_was_only_asked_for_is_open_again_with_its_acknowledgemen
     assert again.contracts.contracts("agency")[0].state is ContractState.TERMINATED
     done = again.removal.run(again.removals.removal(record.request), quiet)
     assert verify_receipt(done.bundle, again.trust_root).receipt.value.subjects == (shard,)
+
+
+def test_an_order_after_the_backup_is_open_again_and_ends_its_contract(world: World, tmp_path: Path) -> None:
+    shard = world.ship("agency")
+    taken(world, tmp_path / "backup")
+    cause = Cause(clause=OrderClause.BREACH, code=OrderReason.TERMS_NOT_KEPT, evidence="seen")
+    record = world.coordinator.orders.order(world.coordinator.contracts.contracts("agency")[0].id, cause)
+    again, _ = restored(world, tmp_path / "backup", log=exported(world))
+    assert again.contracts.contracts("agency")[0].state is ContractState.BREACHED
+    done = again.removal.run(again.removals.removal(record.request), quiet)
+    assert verify_receipt(done.bundle, again.trust_root).receipt.value.subjects == (shard,)
+
+
+def test_an_order_that_was_carried_out_or_denied_after_the_backup_is_not_open_again(
+    world: World, tmp_path: Path
+) -> None:
+    shards = {name: world.ship(name) for name in PARTIES}
+    taken(world, tmp_path / "backup")
+    cause = Cause(clause=OrderClause.TERMINATION, code=OrderReason.LEGAL_ORDER, reason="ordered")
+    contracts = {name: world.coordinator.contracts.contracts(name)[0].id for name in PARTIES}
+    done = world.coordinator.removal.run(world.coordinator.orders.order(contracts["agency"], cause), quiet)
+    denied = world.coordinator.orders.deny(
+        world.coordinator.orders.order(contracts["clinic"], cause), DenialReason.RETAINED_BY_LAW, "a court said so"
+    )
+    again, replayed = restored(world, tmp_path / "backup", log=exported(world))
+    assert replayed.removed == [shards["agency"]]
+    states = {record.party: (record.state, record.denial) for record in again.removals.removals()}
+    assert states == {"agency": ("fulfilled", b""), "clinic": ("denied", denied.denial)}
+    verify_receipt(again.requests.receipt(again.removals.removal(done.request)), again.trust_root)
+    assert again.enforcement.due(world.clock()) == []
+
+
+def test_recalls_after_the_backup_are_there_again_with_their_answers(world: World, tmp_path: Path) -> None:
+    for name in PARTIES:
+        world.ship(name)
+    taken(world, tmp_path / "backup")
+    composite, _ = world.coordinator.building.assemble(GROUP, quiet)
+    for recipient in ("museum", "school"):
+        world.coordinator.exporting.export(composite, tmp_path / recipient, recipient)
+    remove(world, "agency")
+    recalling = world.coordinator.recalling
+    museum, school = recalling.store.recalls()
+    recalling.enter_answer(museum, Answer.ERASED, "its archivist", world.clock(), "by telephone")
+    again, _ = restored(world, tmp_path / "backup", log=exported(world))
+    assert again.recalls.recalls() == [recalling.store.recalls()[0], school]
 
 
 def test_a_party_that_was_revoked_after_the_backup_stays_so_and_one_that_joined_is_there(

@@ -98,18 +98,16 @@ class FileTurns:
             time.sleep(_POLL_S)
 
     def _users(self, wanted: set[str]) -> list[int]:
-        """The processes that work with one of these shards; what a dead one left is cleared away."""
+        """The processes that work with one of these shards; what any dead one left is cleared away, unread."""
         found = []
         for path in self._directory.glob("use-*.json"):
             try:
                 with path.open() as stream:
-                    said = json.load(stream)
-                    if not wanted & set(said["shards"]):
-                        continue
                     try:
                         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     except BlockingIOError:
-                        found.append(int(said["process"]))
+                        said = json.load(stream)
+                        found += [int(said["process"])] if wanted & set(said["shards"]) else []
                     else:
                         path.unlink(missing_ok=True)
             except FileNotFoundError:  # it has just ended

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from severable_coordinator.adapters.engine import submit
 from severable_coordinator.bootstrap import Coordinator
-from severable_coordinator.building import Progress
 from severable_coordinator.errors import EngineError
 from severable_coordinator.ports import RemovalRecord
 from severable_coordinator.requests import is_about_records
+from severable_coordinator.withdrawal import Progress
 from severable_trust import canonical
 from severable_trust.digest import Digest
 from severable_trust.instant import format_instant

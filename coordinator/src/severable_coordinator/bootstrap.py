@@ -23,11 +23,11 @@ from severable_coordinator.adapters.turns import FileTurns
 from severable_coordinator.admission import Admission
 from severable_coordinator.config import Layout
 from severable_coordinator.contracting import Contracting
-from severable_coordinator.departure import Departure
 from severable_coordinator.dispatch import CLOSED, JobReport, JobState, TaskStore
 from severable_coordinator.enforcement import Enforcement
 from severable_coordinator.enrolment import Enrolment
 from severable_coordinator.errors import EngineError
+from severable_coordinator.exits import Exits
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.notices import Notices
 from severable_coordinator.orders import Orders
@@ -217,9 +217,9 @@ class Coordinator(Stores):
         )
 
     @cached_property
-    def departure(self) -> Departure:
+    def exits(self) -> Exits:
         """Parties that leave."""
-        return Departure(
+        return Exits(
             parties=self.parties,
             contracts=self.contracts,
             shards=self.shards,

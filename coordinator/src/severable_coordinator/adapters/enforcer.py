@@ -123,8 +123,8 @@ class Enforcer:
             self._see_out(confirmed)
 
     def _see_out(self, confirmed: datetime) -> None:
-        for party in self._coordinator.departure.due(confirmed):
-            problem = self._coordinator.departure.leave(party)
+        for party in self._coordinator.exits.due(confirmed):
+            problem = self._coordinator.exits.leave(party)
             self._say(problem or f"{party} has left: certificates, roster entry, Flower node and invites are revoked")
 
     def _begin(self, record: RemovalRecord) -> _Work:

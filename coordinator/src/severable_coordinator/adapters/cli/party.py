@@ -125,7 +125,7 @@ def see_out(
     coordinator.parties.party(name)
     if not yes:
         typer.confirm(f"end the contract of {name}, remove its shards and revoke it for good?", abort=True)
-    record = coordinator.departure.ask(name, reason)
+    record = coordinator.exits.ask(name, reason)
     if record is None:
         print(f"{name} has left: certificates, roster entry, Flower node and invites are revoked")
         return

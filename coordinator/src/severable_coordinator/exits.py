@@ -21,7 +21,7 @@ from severable_trust.statement import read_unverified
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Departure:
+class Exits:
     """Sees parties out."""
 
     parties: PartyStore

@@ -7,9 +7,9 @@ import pytest
 from coordinator.federation import Owner, World, quiet
 from coordinator.removals import PARTY, WAYS, agreed
 
-from severable_coordinator.departure import Departure
 from severable_coordinator.enrolment import Waiting
 from severable_coordinator.errors import ConflictError, EngineError, RefusedError
+from severable_coordinator.exits import Exits
 from severable_trust.errors import StatementError
 
 
@@ -18,9 +18,9 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "home")
 
 
-def departure(world: World) -> Departure:
+def exits_of(world: World) -> Exits:
     """Over a dictionary in the place of Flower; whom it told is kept with the world's nodes."""
-    return replace(world.coordinator.departure, standing=world.standing)
+    return replace(world.coordinator.exits, standing=world.standing)
 
 
 def removed(world: World, trigger: str = "breach") -> None:
@@ -31,7 +31,7 @@ def removed(world: World, trigger: str = "breach") -> None:
 
 def test_a_party_whose_last_contract_ended_by_a_removal_leaves_after_a_grace(world: World) -> None:
     removed(world)
-    leaving = departure(world)
+    leaving = exits_of(world)
     assert leaving.due(world.clock()) == []  # it can still fetch its receipt
     world.coordinator.logbook.roster().value.party(PARTY)
     world.clock.now += leaving.grace
@@ -46,15 +46,15 @@ def test_a_party_whose_last_contract_ended_by_a_removal_leaves_after_a_grace(wor
 def test_a_party_that_agrees_on_something_new_in_time_stays(world: World) -> None:
     removed(world)
     world.agree(PARTY)
-    world.clock.now += departure(world).grace
-    assert departure(world).due(world.clock()) == []
+    world.clock.now += exits_of(world).grace
+    assert exits_of(world).due(world.clock()) == []
     with pytest.raises(ConflictError, match="a contract that has not ended"):
-        departure(world).leave(PARTY)
+        exits_of(world).leave(PARTY)
 
 
 def test_a_party_that_is_to_leave_is_removed_first_and_then_leaves_at_once(world: World) -> None:
     contract = agreed(world, notice_days=0)
-    leaving = departure(world)
+    leaving = exits_of(world)
     record = leaving.ask(PARTY, "it left the consortium")
     assert record is not None
     assert leaving.ask(PARTY, "again") == record
@@ -66,10 +66,10 @@ def test_a_party_that_is_to_leave_is_removed_first_and_then_leaves_at_once(world
 
 def test_a_party_that_signed_nothing_leaves_without_a_removal(world: World) -> None:
     world.join(PARTY)
-    assert departure(world).ask(PARTY, "") is None
+    assert exits_of(world).ask(PARTY, "") is None
     assert world.coordinator.parties.party(PARTY).status == "revoked"
     with pytest.raises(ConflictError, match="revoked already"):
-        departure(world).ask(PARTY, "")
+        exits_of(world).ask(PARTY, "")
 
 
 def test_an_open_invite_or_application_goes_with_it(world: World) -> None:
@@ -90,7 +90,7 @@ def test_an_exit_stands_when_flower_does_not_answer(world: World) -> None:
 
     world.join(PARTY)
     silent = replace(world.standing, unregister_node=unreachable)
-    said = replace(world.coordinator.departure, standing=silent).leave(PARTY)
+    said = replace(world.coordinator.exits, standing=silent).leave(PARTY)
     assert "has not shut" in said
     assert world.coordinator.parties.party(PARTY).status == "revoked"
     world.standing.shut_out_revoked()
@@ -103,7 +103,7 @@ def test_a_crash_before_the_revocation_leaves_the_exit_to_be_done(world: World) 
     def power_cut(_party: str) -> None:
         raise KeyboardInterrupt
 
-    leaving = departure(world)
+    leaving = exits_of(world)
     world.clock.now += leaving.grace
     with pytest.raises(KeyboardInterrupt):
         replace(leaving, announce=power_cut).leave(PARTY)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from coordinator.command_line import Cli
 from coordinator.federation import GROUP, ManualClock, World, quiet
+from coordinator.meanwhile import Meanwhile
 
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.outlook import ESTIMATED, MEASURED, UNKNOWN, Outlook, outlooks
@@ -157,20 +158,21 @@ def test_an_interruption_loses_one_router_and_leaves_no_half_of_it(world: World)
 
 def test_preparing_gives_way_while_a_removal_runs_and_derives_nothing_of_a_shard_on_its_way_out(world: World) -> None:
     shard = world.coordinator.shards.shards(party="agency")[0].id
-    requests: list[Digest] = []
+    meanwhile = Meanwhile(world, "agency")
 
     def removal_comes_between(_what: str, done: int, total: int) -> None:
         if done == total:  # the training's last step: what follows is calibration and the writing
-            requests.append(request_removal(world, "agency"))
-            run(world, requests[0])
+            meanwhile.begin()
 
     readiness = routers(world.coordinator)
     assert readiness.prepare_next(never, quiet) is not None
     readiness.prepare_next(never, removal_comes_between)
+    meanwhile.end()
     assert world.coordinator.building.compartments([shard]) == []
     assert world.coordinator.vault.names("agency") == []
     assert world.coordinator.vault.key_id("agency") == ""
-    world.coordinator.removals.set_state(requests[0], "in_progress")
+    (record,) = world.coordinator.removals.removals()
+    world.coordinator.removals.set_state(record.request, "in_progress")
     assert readiness.prepare_next(never, quiet) is None
 
 

@@ -3,13 +3,13 @@
 import errno
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
 from coordinator.byte_scan import Secret, found_in, of_key, of_weights
 from coordinator.command_line import Cli
 from coordinator.federation import GROUP, ManualClock, World, quiet, shard_files
+from coordinator.meanwhile import Meanwhile
 
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError, WithdrawnError
 from severable_coordinator.ports import RemovalRecord, ShardState
@@ -97,33 +97,6 @@ def test_an_upload_that_is_under_way_ends_with_the_removal_and_leaves_nothing(tm
     verdict = world.coordinator.admission.finish(world.coordinator.admission.uploads.upload(upload.id))
     assert not verdict.admitted
     gone(world, "agency", secrets)
-
-
-class Meanwhile:
-    """A party's removal in a thread of its own, as another process carries it out; begun at the nth call of a progress.
-
-    The call returns once the shard is withdrawn: from then on whoever uses it is to give up.
-    """
-
-    def __init__(self, world: World, name: str, call: int) -> None:
-        self._calls, self._call = 0, call
-        self._world, self._own, self._name = world, world.reopened(), name
-        self._thread = threading.Thread(target=self._remove)
-
-    def _remove(self) -> None:
-        request = self._world.ask_for_erasure(self._name, self._own.contracts.contracts(self._name)[0].id)
-        self._own.removal.run(self._own.requests.receive(self._name, request), quiet)
-
-    def progress(self, _what: str, _done: int, _total: int) -> None:
-        self._calls += 1
-        if self._calls == self._call:
-            self._thread.start()
-            while self._own.shards.shards(party=self._name):
-                time.sleep(0.02)
-
-    def end(self) -> None:
-        self._thread.join(120)
-        assert [record.state for record in self._own.removals.removals()] == ["fulfilled"]
 
 
 @pytest.mark.parametrize("call", [1, 2, 4, 6, 8, 10])

@@ -120,7 +120,8 @@ class Admission:
             if held.size + len(data) > file.size:
                 raise RefusedError(f"{name}: more bytes than the {file.size} that were claimed")
             piece = f"{incoming(upload)}/{name}/{offset:015d}-{len(data)}"
-            self.vault.write(upload.party, piece, iter([data]))
+            with self.vault.writing(upload.party, piece) as write:  # its digest is taken when the whole is verified
+                write(data)
             intake.held[name] = Held(held.size + len(data), held.pieces + 1, piece)
 
     def finish(self, upload: UploadRecord) -> Verdict:

@@ -141,7 +141,7 @@ def linked(ready: Shipment) -> Iterator[Link]:
 def until_some_is_held(ready: Shipment) -> None:
     """Wait until the coordinator has taken a part of the weights."""
     deadline = time.monotonic() + PATIENCE_S
-    while not any(f"/{WEIGHTS}/" in name for name in ready.world.coordinator.vault.names(PARTY)):
+    while not any(name.endswith(f"/{WEIGHTS}.growing") for name in ready.world.coordinator.vault.names(PARTY)):
         assert time.monotonic() < deadline, "nothing arrived"
         time.sleep(0.05)
 

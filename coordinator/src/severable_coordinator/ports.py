@@ -185,6 +185,27 @@ class RemovalStore(Protocol):
         """Move a removal on; the last one carries the receipt's bundle."""
 
 
+class Growing(Protocol):
+    """A file of a vault while it comes in; see adapters/growing_file.py."""
+
+    @property
+    def size(self) -> int:
+        """Plain bytes that it holds. What was written last may be lost with this process: up to three MiB."""
+
+    @property
+    def there(self) -> bool:
+        """Whether it can be gone on with: false once it was taken away, or a write of it failed."""
+
+    def write(self, data: bytes) -> None:
+        """Take more plain bytes. StorageError."""
+
+    def finish(self) -> None:
+        """Make it whole. StorageError."""
+
+    def close(self) -> None:
+        """Let go of it as it is."""
+
+
 class Vault(Protocol):
     """Files of the parties, each encrypted under its party's data key; see adapters/vault.py."""
 
@@ -193,6 +214,15 @@ class Vault(Protocol):
 
     def writing(self, party: str, name: str) -> AbstractContextManager[Callable[[bytes], object]]:
         """Write a file block by block; it is there, whole, once the context ends well, and else not at all."""
+
+    def grow(self, party: str, name: str, kept_as: str) -> "Growing":
+        """Begin a file, or go on with what is there of it, that is kept under another name once it is whole."""
+
+    def grown(self, party: str, name: str, kept_as: str) -> BinaryIO:
+        """Open a file that has grown whole, whether it is kept already or not. NotFoundError, StorageError."""
+
+    def keep(self, party: str, name: str, kept_as: str) -> None:
+        """Give a file that has grown whole the name that it is kept under; doing so twice is one doing."""
 
     def holds(self, party: str, name: str) -> bool:
         """Whether there is a file of this name."""

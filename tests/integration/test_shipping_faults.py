@@ -34,7 +34,7 @@ from severable_trust.statement import Kind, read_unverified, statement_id
 pytestmark = pytest.mark.integration
 
 PARTY = "archive"
-SIZE = 6 << 20  # bytes of weights: six chunks
+SIZE = 12 << 20  # bytes of weights: twelve chunks, of which three at most are lost with a killed coordinator
 DEEP = 48 << 20  # bytes: more than any buffer on the way holds
 PATIENT = Patience(tries=10_000, first_s=0.1, longest_s=0.5)
 PATIENCE_S = 600.0

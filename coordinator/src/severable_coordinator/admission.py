@@ -190,12 +190,20 @@ class Admission:
             max_bytes=MAX_SHARD_BYTES,
             sub_shard=task.sub_shard,
         )
+        self._require_whole(upload)
         with ExitStack() as opened:
             files: dict[str, BinaryIO] = {
                 file.name: opened.enter_context(self.vault.grown(upload.party, *grown_as(upload, file.name)))
                 for file in files_of(upload)
             }
             return admit(upload.claim, files, policy).claim.value
+
+    def _require_whole(self, upload: UploadRecord) -> None:
+        intake = self.intakes.of(upload)
+        for name, file in intake.files.items():
+            held = self.intakes.growing(intake, upload, name).size
+            if held != file.size:
+                raise RefusedError(f"{name}: {held} of the {file.size} bytes of its claim came")
 
     def _keep(self, upload: UploadRecord, claim: ShardClaim) -> None:
         for file in claim.files:  # as they came and were verified, under another name

@@ -7,20 +7,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from client.exchange_service import Service, serving
-from client.samples import Federation, make_home, tiny_recipe
+from client.exchange_service import Service
+from client.samples import Federation, tiny_recipe
 from client.test_interrupted import PATIENCE_S, stamp, until
-from client.worker_runs import command, queued, uninterrupted
+from client.worker_runs import command, queued, served_home, uninterrupted
 from safetensors.torch import load
 
-from severable_client.adapters.config import write_config
 from severable_client.adapters.leftovers import start_time
 from severable_client.adapters.training_folder import CHECKPOINT
-from severable_client.bootstrap import Home, open_home
+from severable_client.bootstrap import Home
 from severable_client.ending import AGAIN_LATER
 from severable_client.ports import Job
 from severable_client.training import read_recipe
@@ -40,12 +38,8 @@ def service() -> Service:
 @pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
     """A home whose trainings are kept as often as a configuration allows, by two processes."""
-    with serving(service, federation) as address:
-        root = make_home(federation, tmp_path, address)
-        config = replace(open_home(root).config, checkpoint_minutes=0.01, grid_minutes=0.0, devices=2)
-        write_config(root / "config.yaml", config)
-        opened = open_home(root)
-        service.owner = opened.sides.own
+    kept = {"checkpoint_minutes": 0.01, "grid_minutes": 0.0}
+    with served_home(federation, tmp_path, service, devices=2, **kept) as opened:
         yield opened
 
 

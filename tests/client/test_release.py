@@ -4,21 +4,20 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from client.exchange_service import Service, serving
-from client.samples import Federation, make_home
+from client.exchange_service import Service
+from client.samples import Federation
 from client.test_cli import Terminal
 from client.test_worker import QUICK, end, work
-from client.worker_runs import queued
+from client.worker_runs import queued, served_home
 
 from severable_client.adapters.backlog import ATTEMPTS, Backlog
 from severable_client.adapters.cli import main
-from severable_client.adapters.config import Release, write_config
+from severable_client.adapters.config import Release
 from severable_client.adapters.leftovers import Leftovers
-from severable_client.bootstrap import Home, open_home
+from severable_client.bootstrap import Home
 from severable_client.errors import JobStateError, ReleaseError
 from severable_client.ports import Job, JobState, JournalKind
 from severable_client.release import Verb, find_job, release, withhold
@@ -34,12 +33,7 @@ def service() -> Service:
 
 @pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
-    with serving(service, federation) as address:
-        made = make_home(federation, tmp_path, address)
-        config = open_home(made).config
-        write_config(made / "config.yaml", replace(config, release=Release.MANUAL))
-        opened = open_home(made)
-        service.owner = opened.sides.own
+    with served_home(federation, tmp_path, service, release=Release.MANUAL) as opened:
         yield opened
 
 

@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from client.exchange_service import Service, serving
 from client.samples import NONCE, RECIPE_BYTES, Federation, item, make_home
@@ -27,15 +28,19 @@ from severable_trust.statement import sign_statement, statement_id
 
 
 @contextmanager
-def keeping_home(federation: Federation, root: Path, service: Service) -> Iterator[Home]:
-    """A home whose trainings are kept and drawn as often as a configuration allows; its coordinator is the service."""
+def served_home(federation: Federation, root: Path, service: Service, **changes: Any) -> Iterator[Home]:
+    """A home whose coordinator is the service, with other values of some fields of its configuration."""
     with serving(service, federation) as address:
         made = make_home(federation, root, address)
-        config = replace(open_home(made).config, checkpoint_minutes=0.01, grid_minutes=0.01)
-        write_config(made / "config.yaml", config)
+        write_config(made / "config.yaml", replace(open_home(made).config, **changes))
         opened = open_home(made)
         service.owner = opened.sides.own
         yield opened
+
+
+def keeping_home(federation: Federation, root: Path, service: Service) -> AbstractContextManager[Home]:
+    """A home whose trainings are kept and drawn as often as a configuration allows."""
+    return served_home(federation, root, service, checkpoint_minutes=0.01, grid_minutes=0.01)
 
 
 def in_force(home: Home, federation: Federation, recipe: bytes = RECIPE_BYTES) -> Envelope:

@@ -72,7 +72,7 @@ def kept_bytes(denoiser: network.AnyDenoiser, recipe: Recipe, batch: int, device
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in own:  # noqa: SLF001
+        if storage._cdata not in own:  # noqa: SLF001  # as above
             kept[storage._cdata] = storage  # noqa: SLF001  # held, so that no other storage gets its identity
         return tensor
 

@@ -158,6 +158,7 @@ def test_an_upload_goes_on_where_it_stopped_after_a_restart(world: World) -> Non
     admission = world.coordinator.admission
     upload = admission.open("archive", claim.to_bytes())
     admission.take(upload, "model.safetensors", 0, files["model.safetensors"][:1000])
+    admission.intakes.close()  # as the coordinator does before it ends
 
     again = world.reopened().admission
     found = again.open("archive", claim.to_bytes())

@@ -16,7 +16,7 @@ from severable_trust.digest import Digest
 from severable_trust.statement import Kind
 
 WEIGHTS = "model.safetensors"
-PIECE = 64  # bytes: fewer than 64 pieces may be so small
+PIECE = 64  # bytes: fewer than 64 chunks may be so small
 
 
 class CountingVault(DirectoryVault):
@@ -67,15 +67,16 @@ def test_the_chunks_before_it_are_not_looked_at_again_for_each_chunk(
     assert admission.received(upload)[WEIGHTS] == 40 * PIECE
 
 
-def test_another_process_goes_on_where_the_pieces_on_the_disk_end(world: World) -> None:
+def test_another_process_goes_on_where_the_files_on_the_disk_end(world: World) -> None:
     upload, weights = begun(world, world.coordinator.admission, pieces=3)
+    world.coordinator.admission.intakes.close()
     again = world.reopened().admission
     with pytest.raises(RefusedError, match=f"{3 * PIECE} bytes are held"):
         again.take(upload, WEIGHTS, 2 * PIECE, weights[2 * PIECE : 3 * PIECE])
     again.take(upload, WEIGHTS, 3 * PIECE, weights[3 * PIECE : 4 * PIECE])
 
 
-def test_pieces_that_a_removal_took_away_are_noticed_at_the_next_chunk(world: World) -> None:
+def test_files_that_a_removal_took_away_are_noticed_at_the_next_chunk(world: World) -> None:
     admission = world.coordinator.admission
     upload, weights = begun(world, admission, pieces=3)
     world.reopened().vault.unlink("archive", "")

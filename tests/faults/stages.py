@@ -79,7 +79,7 @@ def comes_to_upload(owner: Owner) -> None:
     """Wait until a link that was told to stall does, and the coordinator holds a part of the weights."""
     until(owner.link.stalled.is_set, "the middle of the upload")
     vault = owner.ground.coordinator.vault
-    until(lambda: _in(vault.names(owner.party), f"/{WEIGHTS}/"), "a part of the weights is held")
+    until(lambda: _in(vault.names(owner.party), f"/{WEIGHTS}.growing"), "a part of the weights is held")
 
 
 def _in(names: list[str], part: str) -> bool:

@@ -34,7 +34,7 @@ from severable_trust.statement import Kind, read_unverified, statement_id
 pytestmark = pytest.mark.integration
 
 PARTY = "archive"
-SIZE = 6 << 20  # bytes of weights: six chunks
+SIZE = 12 << 20  # bytes of weights: twelve chunks, of which three at most are lost with a killed coordinator
 DEEP = 48 << 20  # bytes: more than any buffer on the way holds
 PATIENT = Patience(tries=10_000, first_s=0.1, longest_s=0.5)
 PATIENCE_S = 600.0
@@ -141,7 +141,7 @@ def linked(ready: Shipment) -> Iterator[Link]:
 def until_some_is_held(ready: Shipment) -> None:
     """Wait until the coordinator has taken a part of the weights."""
     deadline = time.monotonic() + PATIENCE_S
-    while not any(f"/{WEIGHTS}/" in name for name in ready.world.coordinator.vault.names(PARTY)):
+    while not any(name.endswith(f"/{WEIGHTS}.growing") for name in ready.world.coordinator.vault.names(PARTY)):
         assert time.monotonic() < deadline, "nothing arrived"
         time.sleep(0.05)
 

@@ -1,21 +1,20 @@
 """A shard's way in: open the upload, take its chunks, verify, keep.
 
-Bytes are encrypted as they arrive, in pieces, so that an upload can go on where it stopped; the one verifier
-(`severable_trust.verifier.admit`) decides, and nothing it refuses is kept.
+Bytes are encrypted as they arrive, once, into files that grow and can be gone on with; the one verifier
+(`severable_trust.verifier.admit`) reads them back and decides, and nothing it refuses is kept.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from typing import BinaryIO
 
 from severable_coordinator.allowance import require_fitting, require_large_chunks
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, Task
-from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError, StorageError
-from severable_coordinator.intake import Copied, Held, Intakes
-from severable_coordinator.joined import Joined
+from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
+from severable_coordinator.intake import Copied, Intakes
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -35,6 +34,7 @@ from severable_coordinator.uploads import (
     Verdict,
     claim_of,
     files_of,
+    grown_as,
     incoming,
     require_unanswered,
     shard_file,
@@ -98,7 +98,9 @@ class Admission:
 
     def received(self, upload: UploadRecord) -> dict[str, int]:
         """Bytes already held of each file of an open upload."""
-        return {file.name: sum(size for _, size in self._pieces(upload, file.name)) for file in files_of(upload)}
+        intake = self.intakes.of(upload)
+        with intake.turn:
+            return {name: self.intakes.growing(intake, upload, name).size for name in intake.files}
 
     def take(self, upload: UploadRecord, name: str, offset: int, data: bytes) -> None:
         """Keep one chunk. RefusedError when it does not follow on what is held, or is more than was claimed."""
@@ -111,18 +113,20 @@ class Admission:
         if not data or len(data) > CHUNK_BYTES:
             raise RefusedError(f"{name}: a chunk has 1 to {CHUNK_BYTES} bytes, this one {len(data)}")
         with intake.turn:
-            held = self.intakes.held(intake, upload, name)
-            require_large_chunks(name, held.pieces, held.size)
+            growing = self.intakes.growing(intake, upload, name)
+            require_large_chunks(name, intake.chunks[name], growing.size)
             if not offset and self.uploads.upload(upload.id).state != "open":  # a removal came meanwhile
                 raise ConflictError(f"upload {upload.id[:12]} has ended")
-            if offset != held.size:
-                raise RefusedError(f"{name}: chunk at {offset}, but {held.size} bytes are held; open the upload again")
-            if held.size + len(data) > file.size:
+            if offset != growing.size:
+                raise RefusedError(
+                    f"{name}: chunk at {offset}, but {growing.size} bytes are held; open the upload again"
+                )
+            if growing.size + len(data) > file.size:
                 raise RefusedError(f"{name}: more bytes than the {file.size} that were claimed")
-            piece = f"{incoming(upload)}/{name}/{offset:015d}-{len(data)}"
-            with self.vault.writing(upload.party, piece) as write:  # its digest is taken when the whole is verified
-                write(data)
-            intake.held[name] = Held(held.size + len(data), held.pieces + 1, piece)
+            growing.write(data)
+            intake.chunks[name] += 1
+            if growing.size == file.size:
+                growing.finish()
 
     def finish(self, upload: UploadRecord) -> Verdict:
         """Verify an upload and keep the shard, or refuse it and keep nothing."""
@@ -139,10 +143,8 @@ class Admission:
         shard_id = Digest(upload.id)
         sketching = self.tombstones.sketching(sum(file.size for file in files_of(upload) if file.name == WEIGHTS))
         try:
-            # Kept as they are verified: the same bytes pass the verifier and the store's encryption, once.
-            with self.vault.writing(upload.party, shard_file(shard_id, WEIGHTS)) as sink:
-                claim = self._verify(upload, sink, sketching.feed)
-                self.tombstones.refuse_weights(sketching.sketch())
+            claim = self._verify(upload, sketching.feed)
+            self.tombstones.refuse_weights(sketching.sketch())
         except (TrustError, RefusedError, NotFoundError) as error:
             verdict = self._refuse(upload, str(error))
             report = JobReport(state=JobState.FAILED, detail=f"refused by the coordinator: {error}")
@@ -151,7 +153,6 @@ class Admission:
         with self.one_at_a_time:
             status = self.tasks.by_nonce(claim.nonce)
             if status.report.state.final and not self._is_kept(shard_id):
-                self.vault.unlink(upload.party, f"shards/{shard_id.hex}/")
                 return self._refuse(upload, "the task that this shard answers has been answered by another one")
             self.tombstones.keep(shard_id, sketching.sketch())
             self._keep(upload, claim)
@@ -163,7 +164,7 @@ class Admission:
         state = self.contracting.governing(claim.contract).state
         if state is ContractState.ACTIVE:
             return Verdict(admitted=True, shard=shard_id)
-        self.vault.unlink(upload.party, f"shards/{shard_id.hex}/")
+        self.vault.unlink(upload.party, shard_file(shard_id, ""))
         self.shards.set_state(shard_id, ShardState.ERASED)
         self.logbook.log.erase_body(shard_id)
         return self._refuse(upload, f"its contract became {state} while the shard was being admitted")
@@ -171,13 +172,15 @@ class Admission:
     def _refuse(self, upload: UploadRecord, reason: str) -> Verdict:
         self.intakes.forget(upload.id)
         self.vault.unlink(upload.party, incoming(upload) + "/")
+        if not self._is_kept(Digest(upload.id)):  # after a crash its files may be there already
+            self.vault.unlink(upload.party, shard_file(Digest(upload.id), ""))
         self.uploads.settle(upload.id, "refused", reason)
         return Verdict(admitted=False, shard=Digest(upload.id), reason=reason)
 
     def _is_kept(self, shard_id: Digest) -> bool:
         return any(shard.id == shard_id for shard in self.shards.shards())
 
-    def _verify(self, upload: UploadRecord, *sinks: Callable[[bytes], object]) -> ShardClaim:
+    def _verify(self, upload: UploadRecord, sketch: Callable[[bytes], object]) -> ShardClaim:
         task = self.tasks.by_nonce(claim_of(upload).nonce).task
         contract = self.contracts.contract(Digest.parse(task.contract))
         recipe = self.contracts.recipe(Digest.parse(task.recipe))
@@ -195,20 +198,25 @@ class Admission:
             max_bytes=MAX_SHARD_BYTES,
             sub_shard=task.sub_shard,
         )
-        files: dict[str, BinaryIO] = {
-            file.name: Joined(partial(self._whole, upload, file.name)) for file in files_of(upload)
-        }
-        for sink in sinks:
-            files[WEIGHTS] = Copied(files[WEIGHTS], sink)
-        return admit(upload.claim, files, policy).claim.value
+        self._require_whole(upload)
+        with ExitStack() as opened:
+            files: dict[str, BinaryIO] = {
+                file.name: opened.enter_context(self.vault.grown(upload.party, *grown_as(upload, file.name)))
+                for file in files_of(upload)
+            }
+            files[WEIGHTS] = Copied(files[WEIGHTS], sketch)
+            return admit(upload.claim, files, policy).claim.value
+
+    def _require_whole(self, upload: UploadRecord) -> None:
+        intake = self.intakes.of(upload)
+        for name, file in intake.files.items():
+            held = self.intakes.growing(intake, upload, name).size
+            if held != file.size:
+                raise RefusedError(f"{name}: {held} of the {file.size} bytes of its claim came")
 
     def _keep(self, upload: UploadRecord, claim: ShardClaim) -> None:
-        for file in claim.files:
-            if file.name == WEIGHTS:
-                continue  # `_finish` kept them
-            name = shard_file(Digest(upload.id), file.name)
-            if self.vault.write(upload.party, name, self._whole(upload, file.name)) != file.digest:
-                raise StorageError(f"{name}: the upload changed on the disk after it was verified; send it again")
+        for file in claim.files:  # as they came and were verified, under another name
+            self.vault.keep(upload.party, *grown_as(upload, file.name))
         envelope = Envelope.parse(upload.claim)
         self.logbook.record(Kind.SHARD, envelope)
         self._add(
@@ -236,14 +244,6 @@ class Admission:
             self.shards.add(shard)
         except ConflictError:
             return
-
-    def _whole(self, upload: UploadRecord, name: str) -> Iterator[bytes]:
-        for piece, _ in self._pieces(upload, name):
-            yield self.vault.read(upload.party, piece)
-
-    def _pieces(self, upload: UploadRecord, name: str) -> list[tuple[str, int]]:
-        names = self.vault.names(upload.party, f"{incoming(upload)}/{name}/")
-        return [(piece, int(piece.rsplit("-", 1)[1])) for piece in names]
 
 
 def _ended(upload: UploadRecord) -> Verdict:

@@ -28,7 +28,7 @@ def require_fitting(files: Iterable[FileDigest], recipe: RecipeRecord) -> None:
             raise RefusedError(line)
 
 
-def require_large_chunks(name: str, pieces: int, held: int) -> None:
-    """Refuse a file that comes in ever more tiny chunks, each of which is a file on the disk. RefusedError."""
-    if pieces >= SMALL_CHUNKS + held // SMALLEST_CHUNK:
-        raise RefusedError(f"{name}: {pieces} chunks for {held} bytes; send {SMALLEST_CHUNK} or more at a time")
+def require_large_chunks(name: str, chunks: int, held: int) -> None:
+    """Refuse a file that comes in ever more tiny chunks, each of which costs a turn. RefusedError."""
+    if chunks >= SMALL_CHUNKS + held // SMALLEST_CHUNK:
+        raise RefusedError(f"{name}: {chunks} chunks for {held} bytes; send {SMALLEST_CHUNK} or more at a time")

@@ -24,9 +24,9 @@ from severable_coordinator.ports import (
     CompositeRecord,
     CompositeStore,
     ContractStore,
+    Files,
     ShardRecord,
     ShardStore,
-    Vault,
 )
 from severable_coordinator.shard_sets import ShardSet, bank_file, file_digests, parse_recipe, read_members
 from severable_coordinator.sub_shards import lambdas
@@ -56,7 +56,7 @@ class Building:
     contracts: ContractStore
     shards: ShardStore
     composites: CompositeStore
-    vault: Vault
+    vault: Files
     logbook: Logbook
     clock: Clock
     work: Path

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from severable_coordinator.ports import ContractStore, ShardRecord, Vault
+from severable_coordinator.ports import ContractStore, Files, ShardRecord
 from severable_coordinator.shard_sets import ShardSet, parse_recipe
 from severable_coordinator.uploads import shard_file
 from severable_diffusion.composite_directory import scheduler_bytes, write_composite
@@ -17,7 +17,7 @@ def recipe_of(contracts: ContractStore, members: ShardSet) -> Recipe:
     return parse_recipe(contracts.recipe(members.recipe).body)
 
 
-def weights_of(vault: Vault, shard: ShardRecord) -> bytes:
+def weights_of(vault: Files, shard: ShardRecord) -> bytes:
     """A shard's model.safetensors, decrypted. NotFoundError, StorageError."""
     return vault.read(shard.party, shard_file(shard.id, "model.safetensors"))
 
@@ -39,7 +39,7 @@ def content_of(members: ShardSet, recipe: Recipe, router: Digest) -> CompositeCo
     )
 
 
-def write_files(directory: Path, members: ShardSet, recipe: Recipe, vault: Vault, router: JointRouter) -> None:
+def write_files(directory: Path, members: ShardSet, recipe: Recipe, vault: Files, router: JointRouter) -> None:
     """Write a composite's files, in plain and without a manifest, into a new directory."""
     pairs = zip(members.shards, members.weights, strict=True)
     write_composite(

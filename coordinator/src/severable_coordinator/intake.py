@@ -1,27 +1,19 @@
-"""What is held of every upload under way, so that taking a chunk does not mean looking at all the chunks before it.
+"""The uploads under way: how far each of their files has grown, and whose turn it is.
 
-The disk is the truth: what is remembered here is read from it when an upload is first asked about, and read again once
-the piece that was written last is no longer there (a removal, or a newer claim for the same task, took it away).
+The disk is the truth. What is remembered here was read from it when an upload was first asked about, and is read again
+once a file is no longer there (a removal, or a newer claim for the same task, took it away).
 """
 
 import io
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from severable_coordinator.ports import UploadRecord, Vault
-from severable_coordinator.uploads import files_of, incoming
+from severable_coordinator.ports import Growing, UploadRecord, Vault
+from severable_coordinator.uploads import files_of, grown_as
 from severable_trust.digest import FileDigest
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """How much of one file is there: bytes, in how many pieces, and the name of the last one ("" without any)."""
-
-    size: int = 0
-    pieces: int = 0
-    last: str = ""
 
 
 @dataclass(eq=False)
@@ -30,12 +22,14 @@ class Intake:
 
     Attributes:
         files: what its claim lists, by name.
-        held: how much of each is there.
+        growing: those that were asked about.
+        chunks: how many were taken of each by this process.
         turn: one chunk, or the end of the upload, at a time.
     """
 
     files: dict[str, FileDigest]
-    held: dict[str, Held]
+    growing: dict[str, Growing] = field(default_factory=dict)
+    chunks: Counter[str] = field(default_factory=Counter)
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -43,7 +37,7 @@ class Intakes:
     """The uploads under way of one process.
 
     Args:
-        vault: where pieces are kept.
+        vault: where files grow.
     """
 
     def __init__(self, vault: Vault) -> None:
@@ -55,26 +49,40 @@ class Intakes:
         """Return the one intake of an open upload."""
         with self._lock:
             if upload.id not in self._known:
-                files = {file.name: file for file in files_of(upload)}
-                self._known[upload.id] = Intake(files, {name: self._look(upload, name) for name in files})
+                self._known[upload.id] = Intake({file.name: file for file in files_of(upload)})
             return self._known[upload.id]
 
-    def held(self, intake: Intake, upload: UploadRecord, name: str) -> Held:
-        """Return how much of a file is there; asked with the intake's turn held."""
-        known = intake.held[name]
-        if known.last and not self._vault.holds(upload.party, known.last):
-            known = intake.held[name] = self._look(upload, name)
+    def growing(self, intake: Intake, upload: UploadRecord, name: str) -> Growing:
+        """Return a file as far as it has grown; asked with the intake's turn held."""
+        known = intake.growing.get(name)
+        if known is None or not known.there:
+            if known is not None:
+                known.close()
+            intake.chunks[name] = 0
+            known = intake.growing[name] = self._vault.grow(upload.party, *grown_as(upload, name))
+            if known.size == intake.files[name].size:
+                known.finish()
         return known
 
     def forget(self, upload_id: str) -> None:
         """Let go of an upload that has ended."""
         with self._lock:
-            self._known.pop(upload_id, None)
+            gone = self._known.pop(upload_id, None)
+        if gone is not None:
+            _close(gone)
 
-    def _look(self, upload: UploadRecord, name: str) -> Held:
-        names = self._vault.names(upload.party, f"{incoming(upload)}/{name}/")
-        size = sum(int(piece.rsplit("-", 1)[1]) for piece in names)
-        return Held(size, len(names), names[-1] if names else "")
+    def close(self) -> None:
+        """Let go of all of them, before this process ends: nothing that was taken is lost."""
+        with self._lock:
+            known, self._known = list(self._known.values()), {}
+        for intake in known:
+            with intake.turn:
+                _close(intake)
+
+
+def _close(intake: Intake) -> None:
+    for growing in intake.growing.values():
+        growing.close()
 
 
 class Copied(io.RawIOBase, BinaryIO):

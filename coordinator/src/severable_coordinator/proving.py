@@ -8,15 +8,14 @@ first composite. Where torch or the CPU is not the one in the manifest, bytes ma
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 from severable_coordinator.building import MANIFEST, Building, Progress
 from severable_coordinator.composite_files import content_of, recipe_of, write_files
 from severable_coordinator.errors import ConflictError, NotFoundError, WithdrawnError
-from severable_coordinator.ports import CompositeRecord, CompositeStore, Vault
+from severable_coordinator.ports import CompositeRecord, CompositeStore, Files
 from severable_coordinator.retained import set_of
 from severable_coordinator.shard_sets import ShardSet, file_digests
 from severable_diffusion.composite_directory import router_bytes
@@ -109,20 +108,20 @@ class Proving:
 class _Forgetful:
     """A vault that has the shards' own files and nothing that was ever derived from them; what is kept is in memory."""
 
-    real: Vault
+    real: Files
     derived: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     def write(self, party: str, name: str, chunks: Iterator[bytes]) -> Digest:
-        """See Vault."""
+        """See Files."""
         self.derived[party, name] = data = b"".join(chunks)
         return Digest.of(data)
 
     def holds(self, party: str, name: str) -> bool:
-        """See Vault."""
+        """See Files."""
         return (party, name) in self.derived or (name.startswith("shards/") and self.real.holds(party, name))
 
     def read(self, party: str, name: str) -> bytes:
-        """See Vault."""
+        """See Files."""
         if (party, name) in self.derived:
             return self.derived[party, name]
         if not name.startswith("shards/"):
@@ -130,33 +129,9 @@ class _Forgetful:
         return self.real.read(party, name)
 
     def names(self, party: str, prefix: str = "") -> list[str]:
-        """See Vault."""
+        """See Files."""
         return sorted(name for owner, name in self.derived if owner == party and name.startswith(prefix))
 
     def compartments(self) -> list[str]:
-        """See Vault."""
+        """See Files."""
         return sorted({owner for owner, _ in self.derived})
-
-    def key_names(self) -> list[str]:
-        """See Vault."""
-        return self.compartments()
-
-    def writing(self, party: str, name: str) -> AbstractContextManager[Callable[[bytes], object]]:
-        """Not for proofs."""
-        raise NotImplementedError
-
-    def open(self, party: str, name: str) -> BinaryIO:
-        """Not for proofs."""
-        raise NotImplementedError
-
-    def unlink(self, party: str, prefix: str) -> list[str]:
-        """Not for proofs."""
-        raise NotImplementedError
-
-    def key_id(self, party: str) -> str:
-        """Not for proofs."""
-        raise NotImplementedError
-
-    def destroy_key(self, party: str) -> str:
-        """Not for proofs."""
-        raise NotImplementedError

@@ -57,8 +57,13 @@ def shard_file(shard: Digest, name: str) -> str:
 
 
 def incoming(upload: UploadRecord) -> str:
-    """Where an upload's pieces are kept until it ends."""
+    """Where an upload's files grow until it ends."""
     return f"incoming/{upload.id}"
+
+
+def grown_as(upload: UploadRecord, name: str) -> tuple[str, str]:
+    """Where a file of an upload grows, and what it is kept as once it was verified."""
+    return f"{incoming(upload)}/{name}", shard_file(Digest(upload.id), name)
 
 
 def claim_of(upload: UploadRecord) -> ShardClaim:

@@ -81,7 +81,7 @@ def serve(coordinator: Coordinator, say: Say) -> None:
             idle.end()
             enforcer.stop()
             sender.stop()
-            _end(servers, children, say)
+            _end(coordinator, servers, children, say)
             leftovers.note(coordinator.layout.children, ())
 
 
@@ -138,10 +138,13 @@ def _refuse_the_dead(coordinator: Coordinator, children: dict[str, subprocess.Po
             raise EngineError(f"{name} ended with status {code}; see {coordinator.layout.logs}")
 
 
-def _end(servers: list[grpc.Server], children: dict[str, subprocess.Popen[bytes]], say: Say) -> None:
+def _end(
+    coordinator: Coordinator, servers: list[grpc.Server], children: dict[str, subprocess.Popen[bytes]], say: Say
+) -> None:
     say("stopping")
-    for server in servers:
-        server.stop(_STOP_S)
+    for stopped in [server.stop(_STOP_S) for server in servers]:
+        stopped.wait()
+    coordinator.admission.intakes.close()
     _end_children(children, say)
     say("stopped")
 

@@ -13,12 +13,14 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import tink
 from tink import secret_key_access, streaming_aead
 
+from severable_coordinator.adapters.growing_file import GrowingFile
 from severable_coordinator.errors import NotFoundError, StorageError
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.errors import MalformedError
@@ -56,18 +58,50 @@ class DirectoryVault:
     def writing(self, party: str, name: str) -> Iterator[Callable[[bytes], object]]:
         """See Vault."""
         target = self._path(party, name)
-        partial = target.with_name(target.name + ".partial")
+        unfinished = target.with_name(target.name + ".partial")
         with _disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with (
-                    partial.open("wb") as raw,
+                    unfinished.open("wb") as raw,
                     self._primitive(party, create=True).new_encrypting_stream(raw, _bound(party, name)) as sealed,
                 ):
                     yield sealed.write
-                partial.replace(target)
+                unfinished.replace(target)
             finally:
-                partial.unlink(missing_ok=True)
+                unfinished.unlink(missing_ok=True)
+
+    def grow(self, party: str, name: str, kept_as: str) -> GrowingFile:
+        """See Vault."""
+        kept, bound = self._path(party, kept_as), _bound(party, kept_as)
+        path = kept if kept.is_file() else self._path(party, name)
+
+        def seal(raw: io.RawIOBase) -> BinaryIO:
+            sealed: BinaryIO = self._primitive(party, create=True).new_encrypting_stream(raw, bound)
+            return sealed
+
+        def unseal(raw: BinaryIO) -> io.BufferedReader:
+            plain: io.BufferedReader = self._primitive(party, create=False).new_decrypting_stream(raw, bound)
+            return plain
+
+        return GrowingFile(path, seal, unseal, partial(_disk_errors, path))
+
+    def grown(self, party: str, name: str, kept_as: str) -> BinaryIO:
+        """See Vault."""
+        kept = self._path(party, kept_as)
+        path = kept if kept.is_file() else self._path(party, name)
+        if not path.is_file():
+            raise NotFoundError(f"no whole file {name!r} of party {party!r} in the store")
+        return _Unsealed(path, self._primitive(party, create=False), _bound(party, kept_as))
+
+    def keep(self, party: str, name: str, kept_as: str) -> None:
+        """See Vault."""
+        path, kept = self._path(party, name), self._path(party, kept_as)
+        if not path.is_file() and kept.is_file():
+            return
+        with _disk_errors(kept):
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(kept)
 
     def holds(self, party: str, name: str) -> bool:
         """See Vault."""

@@ -1,0 +1,123 @@
+"""Files of a vault that grow over several processes: whole segments survive any end, and nothing comes twice."""
+
+import random
+from pathlib import Path
+
+import pytest
+from tools import run_python
+
+from severable_coordinator.adapters.vault import DirectoryVault
+from severable_coordinator.errors import NotFoundError, StorageError
+
+MIB = 1 << 20
+NAME, KEPT = "incoming/a/w", "shards/a/w"
+DATA = random.Random(3).randbytes(9 * MIB + 1000)  # noqa: S311  # no secret
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from coordinator.test_growing import DATA, KEPT, MIB, NAME
+from severable_coordinator.adapters.vault import DirectoryVault
+root = Path(sys.argv[1])
+growing = DirectoryVault(root / "store", root / "keys").grow("archive", NAME, KEPT)
+start = growing.size
+for offset in range(start, start + int(sys.argv[2]), 1 << 16):
+    growing.write(DATA[offset : offset + (1 << 16)])
+os._exit(9)
+"""
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> DirectoryVault:
+    return DirectoryVault(tmp_path / "store", tmp_path / "keys")
+
+
+def test_what_has_grown_whole_is_kept_under_its_name_and_reads_as_it_came(vault: DirectoryVault) -> None:
+    growing = vault.grow("archive", NAME, KEPT)
+    for offset in range(0, len(DATA), 70_000):
+        growing.write(DATA[offset : offset + 70_000])
+    growing.finish()
+    with vault.grown("archive", NAME, KEPT) as stream:
+        assert stream.read() == DATA
+    vault.keep("archive", NAME, KEPT)
+    vault.keep("archive", NAME, KEPT)
+    assert vault.names("archive") == [KEPT]
+    assert vault.read("archive", KEPT) == DATA
+    with vault.grown("archive", NAME, KEPT) as stream:
+        assert stream.read(9) == DATA[:9]
+
+
+def test_a_killed_process_loses_three_mib_at_most_and_the_next_goes_on(vault: DirectoryVault, tmp_path: Path) -> None:
+    assert run_python(KILLED, str(tmp_path), str(4 * MIB)).returncode == 9
+    assert run_python(KILLED, str(tmp_path), str(4 * MIB)).returncode == 9
+    growing = vault.grow("archive", NAME, KEPT)
+    assert growing.size >= 2 * (4 - 3) * MIB
+    for offset in range(growing.size, len(DATA), MIB):
+        growing.write(DATA[offset : offset + MIB])
+    growing.finish()
+    vault.keep("archive", NAME, KEPT)
+    assert vault.names("archive") == [KEPT]
+    assert vault.read("archive", KEPT) == DATA
+
+
+def test_a_taking_over_that_was_cut_off_is_begun_again_from_what_was_left(vault: DirectoryVault) -> None:
+    growing = vault.grow("archive", NAME, KEPT)
+    growing.write(DATA)
+    growing.close()
+    folder = next((path for path in vault.names("archive")), "")
+    assert folder == f"{NAME}.growing"
+    path = next(vault._files.rglob("w.growing"))
+    path.rename(path.with_name("w.left"))
+    path.write_bytes(b"half of a copy")
+    assert vault.grow("archive", NAME, KEPT).size == len(DATA)
+    assert vault.names("archive") == [f"{NAME}.growing"]
+
+
+def test_a_process_that_lets_go_loses_nothing(vault: DirectoryVault) -> None:
+    growing = vault.grow("archive", NAME, KEPT)
+    growing.write(DATA[:1000])
+    growing.close()
+    again = vault.grow("archive", NAME, KEPT)
+    assert again.size == 1000
+    again.write(DATA[1000:])
+    again.finish()
+    assert vault.grow("archive", NAME, KEPT).size == len(DATA)
+
+
+def test_nothing_is_on_the_disk_before_the_first_byte_and_a_part_is_not_read_as_the_whole(
+    vault: DirectoryVault,
+) -> None:
+    growing = vault.grow("archive", NAME, KEPT)
+    assert (growing.size, growing.there, vault.names("archive")) == (0, True, [])
+    growing.write(DATA[:10])
+    with pytest.raises(NotFoundError):
+        vault.grown("archive", NAME, KEPT)
+
+
+def test_a_file_that_was_taken_away_is_no_longer_there(vault: DirectoryVault) -> None:
+    growing = vault.grow("archive", NAME, KEPT)
+    growing.write(DATA[:10])
+    vault.unlink("archive", "")
+    assert not growing.there
+    growing.close()
+    assert vault.grow("archive", NAME, KEPT).size == 0
+
+
+def test_a_write_that_the_disk_refuses_is_one_line_and_what_is_held_is_looked_up_again(vault: DirectoryVault) -> None:
+    growing = vault.grow("archive", NAME, KEPT)
+    full = vault._files / "archive/incoming/a/w.growing"
+    full.parent.mkdir(parents=True)
+    full.symlink_to("/dev/full")
+    with pytest.raises(StorageError, match="no space left"):
+        growing.write(DATA)
+    assert not growing.there
+    full.unlink()
+    assert vault.grow("archive", NAME, KEPT).size == 0
+
+
+def test_bytes_of_one_name_are_not_read_under_another(vault: DirectoryVault) -> None:
+    growing = vault.grow("archive", NAME, KEPT)
+    growing.write(DATA)
+    growing.finish()
+    with vault.grown("archive", NAME, "shards/b/w") as stream, pytest.raises(StorageError, match="altered"):
+        stream.read()

@@ -35,6 +35,7 @@ pytestmark = pytest.mark.integration
 
 PARTY = "archive"
 SIZE = 12 << 20  # bytes of weights: twelve chunks, of which three at most are lost with a killed coordinator
+LASTING = 3 << 20  # bytes on the disk of which at least one whole segment can be read back
 DEEP = 48 << 20  # bytes: more than any buffer on the way holds
 PATIENT = Patience(tries=10_000, first_s=0.1, longest_s=0.5)
 PATIENCE_S = 600.0
@@ -139,9 +140,10 @@ def linked(ready: Shipment) -> Iterator[Link]:
 
 
 def until_some_is_held(ready: Shipment) -> None:
-    """Wait until the coordinator has taken a part of the weights."""
+    """Wait until the coordinator has a part of the weights on its disk that outlives it."""
     deadline = time.monotonic() + PATIENCE_S
-    while not any(name.endswith(f"/{WEIGHTS}.growing") for name in ready.world.coordinator.vault.names(PARTY)):
+    store = ready.world.coordinator.layout.store
+    while not any(file.stat().st_size > LASTING for file in store.rglob(f"{WEIGHTS}.growing")):
         assert time.monotonic() < deadline, "nothing arrived"
         time.sleep(0.05)
 

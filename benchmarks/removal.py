@@ -62,7 +62,9 @@ def main() -> None:
     recipe = recipe_of(base, images, {"training": training, "router": router})
     say(f"{images.name}: {len(images.train_NCHW)} images of {len(images.rows)} parties, {args.steps} steps a shard")
     with tempfile.TemporaryDirectory() as scratch:
-        trained = train(images, recipe)
+        keep = args.keep or Path(scratch) / "trained"
+        keep.mkdir(parents=True, exist_ok=True)
+        trained = train(images, recipe, keep)
         world = Parties.with_shards(Path(scratch) / "home", recipe, trained)
         say("composite assembled")
         figures = removed(world, trained, list(images.rows)[: args.turns], min(512, args.samples), Path(scratch))
@@ -93,6 +95,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--per-class", type=int, help="training images of each class of --data")
     parser.add_argument("--samples", type=int, help="images drawn for each Frechet distance")
     parser.add_argument("--turns", type=int, help="how many parties are removed, each from a fresh copy")
+    parser.add_argument("--keep", type=Path, help="folder for what is trained, so that a run can be gone on with")
     parser.add_argument("--crash-points", type=Path, help="JSON with crash_points and crash_points_passed of the tests")
     parser.add_argument("--out", type=Path, default=recording.RESULTS / "removal.json")
     args = parser.parse_args()

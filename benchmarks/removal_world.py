@@ -24,13 +24,13 @@ from severable_coordinator.stores import utc_now
 from severable_diffusion import network
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import Trainer
+from severable_trust.digest import Digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from severable_coordinator.ports import RecipeRecord
-    from severable_trust.digest import Digest
 
 SEED = 20261126
 SPLIT = "class-8"
@@ -116,22 +116,32 @@ class Trained:
     monolith_steps: int
 
 
-def train(images: Images, recipe: Recipe) -> Trained:
-    """Train shard after shard, and the monolith in turns with them: as many steps as all of them together."""
+def train(images: Images, recipe: Recipe, keep: Path) -> Trained:
+    """Train shard after shard, and the monolith in turns with them: as many steps as all of them together.
+
+    What a folder kept of an earlier run with this recipe is not trained again. The monolith then goes on from untrained
+    weights: its seconds are what counts, nothing is drawn from it.
+    """
     steps, parties = recipe.training.max_steps, len(images.rows)
     whole = replace(recipe, training=replace(recipe.training, max_steps=steps * parties))
     monolith = Trainer(whole, images.train_NCHW, SEED)
     files, shard_s, monolith_s = {}, {}, 0.0
     for place, (party, rows_N) in enumerate(images.rows.items()):
-        begun = time.perf_counter()
-        files[party] = network.dump(Trainer(recipe, images.train_NCHW[rows_N], SEED + place).run().state_dict)
-        shard_s[party] = time.perf_counter() - begun
-        begun = time.perf_counter()
-        for _ in range(steps):
-            monolith.advance()
-        monolith_s += time.perf_counter() - begun
-        say(f"{place + 1} of {parties} shards trained, {shard_s[party]:.0f} s; monolith {monolith.step} steps")
-    return Trained(files=files, shard_s=shard_s, monolith_s=monolith_s, monolith_steps=monolith.step)
+        kept = keep / f"{Digest.of(recipe.to_bytes()).hex[:16]}-{party}.safetensors"
+        times = kept.with_suffix(".json")
+        if not times.exists():
+            begun = time.perf_counter()
+            kept.write_bytes(network.dump(Trainer(recipe, images.train_NCHW[rows_N], SEED + place).run().state_dict))
+            between = time.perf_counter()
+            for _ in range(steps):
+                monolith.advance()
+            seconds = [between - begun, time.perf_counter() - between]
+            times.write_text(json.dumps(seconds))
+        files[party] = kept.read_bytes()
+        shard_s[party], same_steps_s = json.loads(times.read_text())
+        monolith_s += same_steps_s
+        say(f"{place + 1} of {parties} shards trained, {shard_s[party]:.0f} s; the monolith {same_steps_s:.0f} s")
+    return Trained(files=files, shard_s=shard_s, monolith_s=monolith_s, monolith_steps=steps * parties)
 
 
 @dataclass

@@ -9,6 +9,8 @@ from coordinator.federation import REPOSITORY
 from removal_quality import drawn, membership, pipeline_of, retained, winners
 from removal_world import SEED, Images, Parties, Trained, read_images, recipe_of, train
 
+from severable_diffusion.recipe import Recipe
+
 STEPS = 2
 
 
@@ -18,13 +20,22 @@ def images() -> Images:
 
 
 @pytest.fixture(scope="module")
-def trained(images: Images) -> Trained:
-    return train(images, recipe_of(REPOSITORY / "deploy/severable_demo/recipes/tiny.json", images, changes()))
+def recipe(images: Images) -> Recipe:
+    return recipe_of(REPOSITORY / "deploy/severable_demo/recipes/tiny.json", images, changes())
 
 
 @pytest.fixture(scope="module")
-def world(images: Images, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Parties:
-    recipe = recipe_of(REPOSITORY / "deploy/severable_demo/recipes/tiny.json", images, changes())
+def keep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trained")
+
+
+@pytest.fixture(scope="module")
+def trained(images: Images, recipe: Recipe, keep: Path) -> Trained:
+    return train(images, recipe, keep)
+
+
+@pytest.fixture(scope="module")
+def world(recipe: Recipe, trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Parties:
     return Parties.with_shards(tmp_path_factory.mktemp("removals") / "home", recipe, trained)
 
 
@@ -40,6 +51,17 @@ def test_the_monolith_has_as_many_steps_as_all_shards_and_the_parties_have_their
     held = [set(images.train_label_N[rows_N].tolist()) for rows_N in images.rows.values()]
     assert sorted(label for labels in held for label in labels) == list(range(10))
     assert len(images.held_out("c01")) == int((images.test_label_N < 2).sum())
+
+
+def test_what_an_earlier_run_trained_is_taken_and_the_rest_is_trained_to_the_same_bytes(
+    images: Images, recipe: Recipe, trained: Trained, keep: Path
+) -> None:
+    last = max(trained.files)
+    next(keep.glob(f"*-{last}.json")).unlink()  # as if the run had ended in the midst of it
+    again = train(images, recipe, keep)
+    assert again.files == trained.files
+    others = trained.shard_s.keys() - {last}
+    assert {party: again.shard_s[party] for party in others} == {party: trained.shard_s[party] for party in others}
 
 
 def test_two_images_of_a_position_are_what_the_composites_without_each_party_draw(world: Parties) -> None:

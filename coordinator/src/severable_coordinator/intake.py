@@ -71,6 +71,19 @@ class Intakes:
         if gone is not None:
             _close(gone)
 
+    def sweep(self) -> None:
+        """Let go of what was taken away on the disk, by a removal in another process: an open file keeps its blocks."""
+        with self._lock:
+            known = list(self._known.values())
+        for intake in known:
+            if not intake.turn.acquire(blocking=False):
+                continue  # a chunk is being taken, and looks by itself
+            try:
+                for name in [name for name, growing in intake.growing.items() if not growing.there]:
+                    intake.growing.pop(name).close()
+            finally:
+                intake.turn.release()
+
     def close(self) -> None:
         """Let go of all of them, before this process ends: nothing that was taken is lost."""
         with self._lock:

@@ -70,6 +70,7 @@ def serve(coordinator: Coordinator, say: Say) -> None:
                 _refuse_the_dead(coordinator, children)
                 enforcer.tick()
                 idle.tick()
+                coordinator.admission.intakes.sweep()
                 watched += 1
                 if watched % _CARE_EVERY == 0:
                     coordinator.logbook.keep_roster_current()

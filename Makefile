@@ -59,6 +59,8 @@ bench: install  ## run the benchmarks; they write docs/results
 	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/dispatch.py
 	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/erasure.py
 	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/resume.py
+	PYTHONPATH=benchmarks:tests $(BIN)/python -P benchmarks/removal_crashes.py
+	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/tombstone_sketch.py
 	PYTHONPATH=benchmarks $(BIN)/python -P benchmarks/throughput_profile.py
 	test -z "$(EXAMPLE)" || $(MAKE) throughput
 

@@ -122,8 +122,12 @@ check_statements() {
   read_key coordinator
   check_statement roster roster coordinator
   check_statement receipt receipt coordinator
-  party_key request
-  check_statement request erasure-request party
+  if [[ $(jq -j .predicateType request.payload 2>/dev/null) == urn:severable:removal-order:v1 ]]; then
+    check_statement request removal-order coordinator # no party asked: the contract must let the coordinator order it
+  else
+    party_key request
+    check_statement request erasure-request party
+  fi
   party_key contract
   check_statement contract contract party coordinator
 }
@@ -256,6 +260,7 @@ RULES='
 def must(condition; why): if condition then empty else why end;
 def time: test("\\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\\z");
 $root[0] as $root | $roster[0].predicate as $roster | $receipt[0].predicate as $receipt
+| ($request[0].predicateType == "urn:severable:removal-order:v1") as $order
 | $request[0].predicate as $request | $contract[0].predicate as $contract | first(
 must($roster.coordinator_id == $root.coordinator_id; "the roster is of another coordinator"),
 must($roster.coordinator_key == $root.coordinator_key; "the roster names another key of the coordinator"),
@@ -275,6 +280,11 @@ must($contract.assignee.id == $receipt.publisher; "the contract is with another 
 must($contract.assigner.key_id == $ids.party; "the contract names another key of the party"),
 must($contract.assignee.key_id == $ids.coordinator; "the contract names another key of the coordinator"),
 must($request.subjects - $receipt.subjects == []; "a shard that was asked for is not among the removed"),
+if $order then
+  must($request.publisher == $receipt.publisher; "the order is of another coordinator"),
+  must($contract.obligation[0].triggers | index($request.clause); "the contract starts no deletion on this clause"),
+  must($request.clause != "expiry" or $request.submitted >= $contract.valid_until;
+    "the order is by expiry, and the term was not over") else empty end,
 must($receipt.subjects - [$receipt.actions[].digest] == [];
   "a shard is listed as removed, and no action erased it"),
 must([$receipt.actions[].at, $receipt.checks[].at] | all(time and . <= $receipt.issued);

@@ -14,6 +14,7 @@ from quality import builds
 from quality.distances import told_of
 from severable_diffusion import network
 from severable_diffusion.environment import generator
+from severable_diffusion.membership_attack import area_under_curve
 from severable_diffusion.parametrization import Parametrization, target
 from severable_diffusion.schedule import NoiseSchedule
 
@@ -77,13 +78,6 @@ def _loss(federation: Federation, shard: Shard, x0_NCHW: torch.Tensor) -> torch.
             predicted_NCHW = network.predict(denoiser, x_t_NCHW, t_N, label_N)
         found_LN.append((predicted_NCHW - wanted_NCHW).square().mean(dim=(1, 2, 3)))
     return torch.stack(found_LN).mean(dim=0)
-
-
-def area_under_curve(members_N: torch.Tensor, others_M: torch.Tensor) -> float:
-    """Return the probability that a member's score is above another's; ties count half (Mann and Whitney's U)."""
-    below_N = torch.searchsorted(others_M.sort().values, members_N)
-    not_above_N = torch.searchsorted(others_M.sort().values, members_N, right=True)
-    return float((below_N + not_above_N).double().mean() / (2 * len(others_M)))
 
 
 def rerouted(bench: Bench, split: str) -> dict[str, Any]:

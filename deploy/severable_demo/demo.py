@@ -145,7 +145,8 @@ class Demo:
                 "log_verified": log.status == 0,
                 "verifier_packages": list(stranger.packages),
             }
-            for path in (receipt, altered, Path(root), self.out / "log.json"):
+            self.federation.report(LEAVER, self.out / "before" / "grid.png", self.out / "removal.html")
+            for path in (receipt, altered, Path(root), self.out / "log.json", self.out / "removal.html"):
                 self._path(path.stem.replace("-", "_"), path)
 
     def _pictures(self, when: str) -> None:

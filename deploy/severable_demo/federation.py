@@ -95,6 +95,10 @@ class Federation:
         said = self._coordinate("remove", owner, "--out", str(receipt), "--format", "json")
         return str(json.loads(said)["composites"][0]["after"])
 
+    def report(self, owner: str, before: Path, out: Path) -> None:
+        """Write the page of a removal, with a picture from before."""
+        self._coordinate("report", owner, "--before", str(before), "--out", str(out))
+
     def assembled(self, digest: str) -> Path:
         """Where the coordinator keeps the composite of a digest."""
         return self.coordinator / "composites" / GROUP / digest.removeprefix("sha256:")[:16]

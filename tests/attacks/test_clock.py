@@ -71,7 +71,7 @@ def test_composing_sampling_and_exporting_end_with_the_term(world: World, tmp_pa
         with pytest.raises(ContractError, match="out of term"):
             world.coordinator.building.require(record, Action.INFER)
         with pytest.raises(ContractError, match="out of term"):
-            world.coordinator.building.export(record, tmp_path / "out")
+            world.coordinator.exporting.export(record, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -7,9 +7,10 @@ import torch
 from quality import bars
 from quality.composites import Samples
 from quality.credit import credited
-from quality.departures import area_under_curve
 from quality.removals import Removal, standard_error
 from quality.summaries import Measured, crossing, of_split
+
+from severable_diffusion.membership_attack import area_under_curve
 
 
 def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order_and_half_of_the_ties() -> None:

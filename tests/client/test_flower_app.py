@@ -81,9 +81,9 @@ def test_a_message_that_carries_anything_besides_is_refused() -> None:
             read_request(crowded)
 
 
-def answer(request: RecordDict, report: JobReport) -> Message:
+def answer(request: RecordDict, report: JobReport, kind: str = MessageType.TRAIN) -> Message:
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 7, 5
-    message = Message(request, 5, MessageType.TRAIN, ttl=60.0)
+    message = Message(request, 5, kind, ttl=60.0)
     message.metadata.__dict__["_message_id"] = message.object_id
     context = Context(run_id=7, node_id=5, node_config={}, state=RecordDict(), run_config={})
     return make_app(lambda _: report)(message=message, context=context)
@@ -104,3 +104,8 @@ def test_a_malformed_message_is_answered_with_refused_and_never_reaches_the_desk
     record = reply.content.config_records["report"]
     assert record["state"] == "refused"
     assert record["detail"] == "message field 'nonce' has the wrong form"
+
+
+def test_a_query_of_the_same_form_ends_a_job_only_where_the_app_can_and_never_adds_one() -> None:
+    reply = answer(content(), JobReport(state=JobState.SHIPPED), MessageType.QUERY)
+    assert reply.content.config_records["report"]["detail"] == "no job is ended by a message here"

@@ -14,7 +14,7 @@ from severable_client.adapters.memory import (
     MemoryRecipeStore,
 )
 from severable_client.consent import STANDING_RULE, Consent, Rule
-from severable_client.errors import ConsentError
+from severable_client.errors import ConsentError, JobStateError
 from severable_client.jobs import JobDesk, describe, ensure_job, job_id, remaining_s
 from severable_client.ports import ContractRecord, Job, JobReport, JobRequest, JobState, JournalKind
 from severable_trust.contract import Action, ContractState
@@ -271,3 +271,21 @@ def test_what_is_not_decided_may_not_be_trained(federation: Federation) -> None:
     desk = desk_with(federation, federation.signed(), rule=Rule.ASK)
     with pytest.raises(ConsentError, match="waits for the owner's approval"):
         desk.consent.require(str(RECIPE))
+
+
+def test_a_job_that_the_coordinator_wants_no_more_is_ended_once_and_a_final_one_stays(federation: Federation) -> None:
+    envelope = federation.signed()
+    desk = desk_with(federation, envelope)
+    asked = request_for(envelope)
+    assert desk.halt(asked).state is JobState.REFUSED  # none such: and none is added
+    assert desk.jobs.all() == ()
+    ensure_job(asked, desk)
+    ended = desk.halt(asked)
+    assert (ended.state, ended.detail) == (
+        JobState.FAILED,
+        "ended by the coordinator: its shard is not wanted any more",
+    )
+    assert desk.halt(asked) == ended
+    with pytest.raises(JobStateError):  # what stops the worker at its next word
+        desk.jobs.record(job_id(asked), JobReport(state=JobState.TRAINING), NOON)
+    assert desk.halt(replace(asked, nonce="?")).state is JobState.REFUSED

@@ -21,6 +21,7 @@ from severable_client.exchange import ReceiptStatus
 from severable_client.ports import ContractRecord, Job, JobReport, JobRequest, JobState
 from severable_client.removal import fetch_receipt, make_request, shipped_shards, terminate
 from severable_trust.contract import ContractState
+from severable_trust.denial import Denial, DenialReason
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.keys import PemSigner, Signer
@@ -38,6 +39,7 @@ class Erasing(MemoryCoordinator):
     answer: Callable[[bytes], bytes] = field(default=lambda _: b"")
     received: list[bytes] = field(default_factory=list)
     bundle: bytes = b""
+    denial: bytes = b""
 
     def request_erasure(self, envelope: bytes) -> bytes:
         self.received.append(envelope)
@@ -45,7 +47,9 @@ class Erasing(MemoryCoordinator):
 
     def receipt(self, request: str) -> ReceiptStatus:
         assert request.startswith("sha256:")
-        return ReceiptStatus("fulfilled" if self.bundle else "open", self.bundle)
+        return ReceiptStatus(
+            "denied" if self.denial else "fulfilled" if self.bundle else "open", self.bundle, self.denial
+        )
 
 
 def acknowledge(signer: Signer, of: Digest | None = None) -> Callable[[bytes], bytes]:
@@ -145,6 +149,39 @@ def test_a_receipt_that_proves_nothing_is_not_kept(federation: Federation, tmp_p
     with pytest.raises(AnswerError, match="receipt does not hold"):
         fetch_receipt(removal, coordinator, removals, federation.trust_root)
     assert removals.all() == (removal,)
+
+
+def denial_of(request: Digest, signer: Signer) -> bytes:
+    said = Denial(
+        request=request,
+        publisher="federation",
+        party="owner-a",
+        reason_code=DenialReason.RETAINED_BY_LAW,
+        reason="a court ordered it kept",
+        decided=NOON,
+    )
+    return sign_statement(said, signer).to_bytes()
+
+
+def test_a_denial_is_verified_and_kept_and_the_next_request_is_a_new_one(
+    federation: Federation, tmp_path: Path
+) -> None:
+    holdings, record = in_force(federation)
+    coordinator, removals = Erasing(answer=acknowledge(federation.coordinator)), store_in(tmp_path)
+    removal = terminate(record, asked(record), federation.owner, coordinator, holdings, removals=removals)
+    for wrong in (denial_of(removal.id, PemSigner.generate()), denial_of(SHARD, federation.coordinator)):
+        coordinator.denial = wrong
+        with pytest.raises(AnswerError, match="denial"):
+            fetch_receipt(removal, coordinator, removals, federation.trust_root)
+        assert removals.all() == (removal,)
+    coordinator.denial = denial_of(removal.id, federation.coordinator)
+    denied = fetch_receipt(removal, coordinator, removals, federation.trust_root)
+    assert (denied.ended, removals.all()) == (True, (denied,))
+    assert denied.refusal is not None
+    assert denied.refusal.reason_code is DenialReason.RETAINED_BY_LAW
+    other = asked(record, request_id="1b6f9c1e-0a55-4c39-9d5e-1f4b7c9f2a10")
+    again = terminate(record, other, federation.owner, coordinator, holdings, removals=removals)
+    assert again.id != removal.id
 
 
 def test_the_shards_of_a_contract_are_those_that_were_admitted_under_it() -> None:

@@ -152,7 +152,12 @@ class World:
                 del self.nodes[party]
 
         real = self.coordinator
-        return Standing(parties=real.parties, logbook=real.logbook, unregister_node=unregister)
+        return Standing(
+            parties=real.parties,
+            logbook=real.logbook,
+            unregister_node=unregister,
+            suspend=real.contracting.suspend_all,
+        )
 
     @property
     def enrolment(self) -> Enrolment:
@@ -206,9 +211,9 @@ class World:
         _, tasks = self.coordinator.training.open_batch(self.recipe.digest, frozenset({name}))
         return tasks[0].nonce, tasks[0].contract
 
-    def ship(self, name: str, **changes: object) -> Digest:
+    def ship(self, name: str, training: int = 0, **changes: object) -> Digest:
         """Train a shard on noise images of the owner's own, claim it and have it admitted; returns its id."""
-        files = shard_files(name)
+        files = shard_files(name, training)
         claim = self.claim(name, files, **changes)
         verdict = self.upload(name, claim, files)
         assert verdict.admitted, verdict.reason
@@ -271,21 +276,24 @@ class World:
         return sign_statement(request, self.owners[name].signer)
 
 
-_FILES: dict[str, dict[str, bytes]] = {}
+_FILES: dict[tuple[str, int], dict[str, bytes]] = {}
 
 
-def shard_files(name: str) -> dict[str, bytes]:
-    """The three files of a really trained tiny shard, the same at every call for one name."""
-    if name not in _FILES:
+def shard_files(name: str, training: int = 0) -> dict[str, bytes]:
+    """The three files of a really trained tiny shard, the same at every call for one name.
+
+    Another `training` is a new one on the same images, with a seed of its own, as every new job has one.
+    """
+    if (name, training) not in _FILES:
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
         images_NCHW = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-        trained = Trainer(recipe(), images_NCHW, seed).run()
-        _FILES[name] = {
+        trained = Trainer(recipe(), images_NCHW, seed + training).run()
+        _FILES[name, training] = {
             "model.safetensors": network.dump(trained.state_dict),
             "config.json": network.config_bytes(recipe()),
             "manifest.json": b"{}",
         }
-    return dict(_FILES[name])
+    return dict(_FILES[name, training])
 
 
 def quiet(_what: str, _done: int, _total: int) -> None:

@@ -81,7 +81,19 @@ def test_listings_are_tables_for_people_and_json_for_programs(cli: Cli, world: W
     home = ("--home", str(world.home))
     assert "archive" in cli("party", "list", *home)
     assert [row["party"] for row in json.loads(cli("party", "list", "--format", "json", *home))] == ["archive"]
-    for listing in (("contract", "list"), ("shards", "list"), ("remove", "--list"), ("log",), ("ledger",)):
+    listings = (
+        ("contract", "list"),
+        ("shards", "list"),
+        ("remove", "--list"),
+        ("log",),
+        ("ledger",),
+        ("recall", "list"),
+        ("recipient", "list"),
+        ("recipient", "exports"),
+        ("removals",),
+        ("notices",),
+    )
+    for listing in listings:
         assert isinstance(json.loads(cli(*listing, "--format", "json", *home)), list)
     assert json.loads(cli("status", "--format", "json", *home))["parties"] == 1
 
@@ -139,7 +151,9 @@ def test_every_command_has_an_example_in_its_help() -> None:
         "init", "up", "status", "party invite", "party approve", "party decline", "party certify", "party revoke",
         "party list", "certificate renew", "receipt", "contract offer", "contract list", "contract show",
         "train", "shards list", "shards export", "shards import", "router build", "assemble", "sample", "remove", "log",
-        "log export", "evaluate", "ledger",
+        "log export", "evaluate", "ledger", "readiness", "prove", "recall list", "recall show", "recall export",
+        "recall acknowledge", "recipient add", "recipient list", "recipient exports", "report", "removals",
+        "remove order", "remove deny", "remove carry-out", "notices", "contract breach", "party exit",
     ]  # fmt: skip
     script = "import sys; from severable_coordinator.adapters.cli.app import app\n" + "\n".join(
         f"print('##', {command!r}); app({[*command.split(), '--help']!r}, standalone_mode=False)"

@@ -34,9 +34,13 @@ class Store:
 
     tasks: list[Task]
     reports: dict[str, list[JobReport]] = field(default_factory=dict)
+    ended: list[Task] = field(default_factory=list)
 
     def open_tasks(self, batch: str) -> list[Task]:
         return [each for each in self.tasks if each.batch == batch]
+
+    def closed(self, batch: str) -> list[Task]:
+        return [each for each in self.ended if each.batch == batch]
 
     def report(self, task_id: str, report: JobReport) -> None:
         self.reports.setdefault(task_id, []).append(report)
@@ -49,6 +53,7 @@ class ScriptedNodes:
     scripts: dict[str, list[JobReport | Silence | None]]
     sent: list[str] = field(default_factory=list)
     ready: dict[str, JobReport | Silence] = field(default_factory=dict)
+    stops: list[str] = field(default_factory=list)
 
     def send(self, tasks: Sequence[Task]) -> frozenset[str]:
         reached = [each for each in tasks if self.scripts.get(each.node_key)]
@@ -58,6 +63,11 @@ class ScriptedNodes:
             if answer is not None:  # None: the node takes the message and says nothing
                 self.ready[each.id] = answer
         return frozenset(each.id for each in reached)
+
+    def stop(self, tasks: Sequence[Task]) -> frozenset[str]:
+        answered = frozenset(self.stops)
+        self.stops += [each.id for each in tasks if each.node_key in self.scripts and each.id not in answered]
+        return answered
 
     def answers(self) -> Mapping[str, JobReport | Silence]:
         taken, self.ready = self.ready, {}
@@ -160,6 +170,18 @@ def test_a_cancelled_task_ends_the_conversation() -> None:
     nodes = ScriptedNodes({"key-a": [training(1), training(2), SHIPPED]})
     dispatch(store, nodes)
     assert store.reports["a"] == [training(1)]
+
+
+def test_the_node_of_a_task_that_a_removal_closed_is_told_also_when_the_batch_has_no_other_task() -> None:
+    store, nodes = Store([], ended=[task("a")]), ScriptedNodes({"key-a": []})
+    dispatch(store, nodes)
+    assert nodes.stops == ["a"]
+    assert nodes.sent == []
+
+
+def test_a_node_that_is_offline_when_its_task_is_closed_is_waited_for_a_minute() -> None:
+    clock = dispatch(Store([], ended=[task("a")]), ScriptedNodes({}))
+    assert clock.now() - START == timedelta(seconds=60)
 
 
 def test_a_batch_without_open_tasks_ends_at_once() -> None:

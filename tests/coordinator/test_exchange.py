@@ -16,6 +16,7 @@ from severable_coordinator.adapters.enrolment_server import EnrolmentService, se
 from severable_coordinator.adapters.server_certificate import keep_current
 from severable_coordinator.errors import BusyError
 from severable_protos.v1 import exchange_pb2 as pb
+from severable_trust.denial import Denial, DenialReason
 from severable_trust.envelope import Envelope
 from severable_trust.keys import PemSigner
 from severable_trust.note import cosign
@@ -137,6 +138,16 @@ def test_an_erasure_request_is_acknowledged_with_a_signed_deadline(served: Serve
     assert (proven.value.expected_completion - proven.value.received).days == 7
     error = refused(served.stub("clinic").GetReceipt, pb.GetReceiptRequest(request=str(proven.value.request)))
     assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_a_denied_request_gets_its_denial_where_the_receipt_would_be(served: Served) -> None:
+    contract = served.world.agree("archive")
+    record = served.world.coordinator.requests.receive("archive", served.world.ask_for_erasure("archive", contract))
+    served.world.coordinator.orders.deny(record, DenialReason.RETAINED_BY_LAW, "a court ordered it kept")
+    reply = served.stub("archive").GetReceipt(pb.GetReceiptRequest(request=str(record.request)), timeout=TIMEOUT_S)
+    assert (reply.status, reply.bundle) == ("denied", b"")
+    said = open_statement(reply.denial, Denial, [served.world.coordinator.logbook.key]).value
+    assert said.request == record.request
 
 
 def test_a_port_in_use_is_named(served: Served) -> None:

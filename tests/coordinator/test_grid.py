@@ -173,3 +173,11 @@ def test_an_answer_is_given_once() -> None:
     nodes.send([task("a", line)])
     assert set(nodes.answers()) == {"a"}
     assert nodes.answers() == {}
+
+
+def test_a_node_is_told_once_that_a_job_is_not_wanted_any_more_and_any_report_settles_it() -> None:
+    line, pem = node_key()
+    grid = OneTurnGrid([NodeInfo(node_id=5, public_key=pem)])
+    nodes, wanted = GridNodes(grid), [task("a", line), task("b", node_key()[0])]  # b's node is offline
+    assert [nodes.stop(wanted) for _ in range(3)] == [frozenset(), {"a"}, {"a"}]
+    assert [message.metadata.message_type for message in grid.pushed] == [MessageType.QUERY]

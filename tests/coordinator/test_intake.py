@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,3 +112,25 @@ def test_weights_that_are_refused_while_they_are_being_stored_leave_nothing(worl
     assert (verdict.admitted, verdict.shard) == (False, Digest(upload.id))
     assert world.coordinator.vault.names("archive") == []
     assert [path for path in world.coordinator.layout.store.rglob("*") if path.is_file()] == []
+
+
+def test_a_file_that_another_process_took_away_is_let_go_of(world: World) -> None:
+    admission = world.coordinator.admission
+    upload, _ = begun(world, admission, 2)
+    store = world.coordinator.layout.store
+    (growing,) = store.rglob("*.growing")
+    assert growing in open_files()
+    DirectoryVault(store, world.coordinator.layout.data_keys).unlink("archive", "")
+    assert any(path.name.startswith(growing.name) for path in open_files())  # its blocks are there still
+    admission.intakes.sweep()
+    assert not any(path.name.startswith(growing.name) for path in open_files())
+    assert admission.received(upload)[WEIGHTS] == 0
+
+
+def open_files() -> list[Path]:
+    """What this process has open, as Linux names it: a file that was unlinked has a note behind its name."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(descriptor.readlink())
+    return found

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from severable_coordinator.adapters.sql.composites import SqlCompositeStore
 from severable_coordinator.adapters.sql.contracts import SqlContractStore
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.log import SqlLog
+from severable_coordinator.adapters.sql.notices import SqlNoticeStore
 from severable_coordinator.adapters.sql.parties import SqlPartyStore
 from severable_coordinator.adapters.sql.removals import SqlRemovalStore
 from severable_coordinator.adapters.sql.shards import SqlShardStore, SqlUploadStore
@@ -23,12 +25,14 @@ from severable_coordinator.adapters.sql.tasks import SqlTaskStore
 from severable_coordinator.dispatch import JobReport, JobState, Task
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError, StorageError
 from severable_coordinator.membership import InviteRecord, PartyRecord
+from severable_coordinator.notices import Address, Event, Notice
 from severable_coordinator.ports import (
     CompositeRecord,
     ContractRecord,
     RemovalRecord,
     ShardRecord,
     ShardState,
+    Trouble,
     UploadRecord,
 )
 from severable_trust.contract import ContractState
@@ -172,6 +176,49 @@ def test_a_removals_step_keeps_its_first_facts(database: Database) -> None:
     assert store.steps(record.request) == {"withdraw": b"1"}
     store.set_state(record.request, "fulfilled", b"bundle")
     assert store.removals()[0].bundle == b"bundle"
+
+
+def test_a_removal_is_denied_while_it_is_open_alone(database: Database) -> None:
+    store = SqlRemovalStore(database)
+    record = RemovalRecord(
+        request=digest("q"), party="a", contract=digest("c"), envelope=b"e", acknowledgement=b"a", state="open"
+    )
+    store.open(record)
+    store.deny(record.request, "denied", b"denial")
+    assert (store.removals()[0].state, store.removals()[0].denial, store.removals()[0].ended) == (
+        "denied",
+        b"denial",
+        True,
+    )
+    with pytest.raises(ConflictError, match="not open any more"):
+        store.deny(record.request, "expired", b"another")
+
+
+def test_steps_are_listed_as_they_were_finished_and_failures_are_counted(database: Database) -> None:
+    store = SqlRemovalStore(database)
+    record = RemovalRecord(
+        request=digest("q"), party="a", contract=digest("c"), envelope=b"e", acknowledgement=b"a", state="open"
+    )
+    store.open(record)
+    for step in ("withdraw", "erase", "rebuild"):
+        store.finish_step(record.request, step, b"{}")
+    assert list(store.steps(record.request)) == ["withdraw", "erase", "rebuild"]
+    store.note_trouble(record.request, "no space", START)
+    assert store.note_trouble(record.request, "still none", START) == store.troubles()[record.request]
+    assert store.troubles() == {record.request: Trouble(failures=2, line="still none", at=START)}
+    store.clear_trouble(record.request)
+    assert store.troubles() == {}
+
+
+def test_a_notice_is_kept_once_and_settled(database: Database) -> None:
+    store = SqlNoticeStore(database)
+    address = Address(channel="email", target="a@b.example")
+    notice = Notice(id="n", event=Event.EXIT, party="a", address=address, made=START, text="{}")
+    store.add(notice)
+    store.add(replace(notice, text='{"second": true}'))
+    assert store.notices() == [notice]
+    store.settle("n", "waiting", 1, "busy")
+    assert store.notices() == [replace(notice, tries=1, detail="busy")]
 
 
 def test_a_final_task_stays_final(database: Database) -> None:

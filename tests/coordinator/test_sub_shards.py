@@ -36,10 +36,11 @@ def tasks_of(world: World, *names: str) -> list[Task]:
     return world.coordinator.training.open_batch(world.recipe.digest, frozenset(names))[1]
 
 
-def ship_part(world: World, task: Task, images: int = 64) -> Digest:
+def ship_part(world: World, task: Task, images: int = 64, training: int = 0) -> Digest:
     assert task.sub_shard is not None
     return world.ship(
         task.party,
+        4 * training + task.sub_shard,
         nonce=task.nonce,
         contract=Digest.parse(task.contract),
         images=images,
@@ -131,7 +132,7 @@ def test_exactly_the_named_sub_shard_goes_and_is_ordered_anew_and_the_contract_s
     (task,) = [status.task for status in world.coordinator.tasks.all() if status.task.id in ordered["tasks"]]
     assert (task.party, task.sub_shard) == ("archive", 0)
     assert tasks_of(world) == [task]
-    replacement = ship_part(world, task)
+    replacement = ship_part(world, task, training=1)
     live = world.coordinator.shards.shards(party="archive")
     assert sorted(map(index_of, live), key=str) == [0, 1, 2]
     assert replacement != parts[0]
@@ -163,7 +164,7 @@ def test_a_party_with_one_shard_has_that_one_replaced(world: World) -> None:
 def test_uploads_of_other_sub_shards_outlive_the_erasure_of_one(world: World) -> None:
     first, second, _ = tasks_of(world, "archive")
     part = ship_part(world, first)
-    files = shard_files("archive")
+    files = shard_files("archive", 1)
     claim = world.claim(
         "archive", files, nonce=second.nonce, contract=Digest.parse(second.contract),
         sub_shard=SubShard(index=1, count=COUNT),

@@ -79,6 +79,20 @@ def test_a_name_that_leaves_the_store_is_refused(vault: DirectoryVault, name: st
         vault.write("archive", name, iter([b""]))
 
 
+def test_a_key_whose_destruction_was_cut_off_is_gone_and_is_destroyed_once_more(
+    vault: DirectoryVault, tmp_path: Path
+) -> None:
+    """Power went between the overwriting and the unlinking."""
+    vault.write("archive", "file", iter([b"x"]))
+    (path,) = tmp_path.rglob("archive.json")
+    path.write_bytes(bytes(path.stat().st_size))
+    assert vault.key_id("archive") == ""
+    with pytest.raises(StorageError, match="is gone"):
+        vault.read("archive", "file")
+    assert vault.destroy_key("archive") == ""
+    assert not path.exists()
+
+
 def test_a_write_that_fails_leaves_nothing(vault: DirectoryVault) -> None:
     def broken() -> Iterator[bytes]:
         yield b"half"

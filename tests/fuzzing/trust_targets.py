@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from fuzzing.law import Target
 from trust.log_samples import WholeLog
+from trust.recalls import recall_bundle
 from trust.samples import NOON, Federation
 from trust.shard_data import shard_files
 from vectors import make
@@ -18,12 +19,16 @@ from severable_trust.canonical import decode, encode
 from severable_trust.checkpoint import Checkpoint, LogProof
 from severable_trust.composite import CompositeManifest
 from severable_trust.contract import Contract
+from severable_trust.denial import Denial
 from severable_trust.entry import LogEntry
 from severable_trust.envelope import Envelope, Signature
 from severable_trust.errors import MalformedError, TrustError
 from severable_trust.keys import PublicKey
 from severable_trust.log_bundle import LogBundle
 from severable_trust.note import KeyType, LogKey, cosign, open_checkpoint
+from severable_trust.order import RemovalOrder
+from severable_trust.recall import Recall, RecallAnswer
+from severable_trust.recall_bundle import RecallBundle
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
 from severable_trust.roster import Roster
 from severable_trust.rotation import KeyRotation
@@ -41,6 +46,10 @@ KINDS: tuple[type[Predicate], ...] = (
     Acknowledgement,
     Receipt,
     KeyRotation,
+    Recall,
+    RecallAnswer,
+    RemovalOrder,
+    Denial,
 )
 NOBODY = Signature("0" * 64, b"unverified")
 
@@ -140,6 +149,13 @@ TARGETS: tuple[Target, ...] = (
         read=ReceiptBundle.parse,
         errors=(TrustError,),
         seeds=lambda: (federation().bundle().to_bytes(),),
+        write=lambda value: value.to_bytes(),
+    ),
+    Target(
+        name="recall-bundle",
+        read=RecallBundle.parse,
+        errors=(TrustError,),
+        seeds=lambda: (recall_bundle(federation()).to_bytes(),),
         write=lambda value: value.to_bytes(),
     ),
     Target(

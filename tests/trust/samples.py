@@ -15,6 +15,7 @@ from severable_trust.envelope import Envelope
 from severable_trust.keys import PemSigner, PublicKey, Signer
 from severable_trust.merkle import completed_nodes, inclusion_proof, leaf_hash, root
 from severable_trust.note import Checkpoint, LogProof, LogSigner, sign_note
+from severable_trust.order import OrderClause, OrderReason, RemovalOrder
 from severable_trust.receipt import ChangeStatus
 from severable_trust.removal import (
     Check,
@@ -143,6 +144,21 @@ def make_request(contract: Digest, *shards: Digest) -> ErasureRequest:
     )
 
 
+def make_order(contract: Digest, *shards: Digest) -> RemovalOrder:
+    return RemovalOrder(
+        request_id="3f0c1f6e-54a0-4a53-9d0f-6d3f1b2a9c77",
+        publisher="hub",
+        party="alice",
+        contract=contract,
+        clause=OrderClause.TERMINATION,
+        reason_code=OrderReason.LEGAL_ORDER,
+        reason="the supervisory authority forbids the use",
+        evidence="decision 2026/114 of the authority",
+        subjects=shards,
+        submitted=at(13),
+    )
+
+
 def make_receipt(request: Digest, contract: Digest, *shards: Digest) -> Receipt:
     erased = tuple(
         ErasureAction(artifact="shard", digest=shard, kind="Erase", method="cryptographic erase, unlink", at=at(14))
@@ -264,3 +280,25 @@ class Federation:
             self.receipt.value,
             make_manifest({"model_index.json": b"{}"}),
         )
+
+
+def ordered(
+    federation: Federation,
+    order: RemovalOrder | None = None,
+    signer: Signer | None = None,
+    contract: Envelope | None = None,
+) -> ReceiptBundle:
+    """The bundle of a removal that the coordinator ordered, logged like the usual one."""
+    agreed = federation.contract.envelope if contract is None else contract
+    shard = federation.claim.id
+    value = make_order(statement_id(agreed), shard) if order is None else order
+    request = sign_statement(value, signer or federation.keys.coordinator)
+    said = make_receipt(statement_id(request), statement_id(agreed), shard)
+    receipt = sign_statement(said, federation.keys.coordinator)
+    return ReceiptBundle(
+        receipt=receipt,
+        request=request,
+        contract=agreed,
+        roster=federation.roster.envelope,
+        proof=federation.proof(receipt),
+    )

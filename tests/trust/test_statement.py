@@ -2,10 +2,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from trust.samples import NOON, Federation, Keys, at
+from trust.recalls import make_answer, make_recall
+from trust.samples import NOON, Federation, Keys, at, make_order
 
 from severable_trust.canonical import decode, encode
 from severable_trust.contract import Contract
+from severable_trust.denial import Denial, DenialReason
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope, sign
 from severable_trust.errors import MalformedError, SignatureError, StatementError
@@ -22,14 +24,25 @@ from severable_trust.statement import (
     statement_id,
 )
 
-SAMPLES = range(8)
+SAMPLES = range(12)
 
 
 def sample(federation: Federation, number: int) -> Predicate:
     acknowledgement = Acknowledgement(request=federation.request.id, received=NOON, expected_completion=at(20))
     keys = federation.keys
     rotation = KeyRotation(party="alice", previous=keys.alice.public_key, next=keys.bob.public_key, issued=NOON)
-    return (*federation.statements(), acknowledgement, rotation)[number]
+    recall = make_recall(federation.request.id)
+    answer = make_answer(Digest.of(b"recall"))
+    order = make_order(federation.contract.id)
+    denial = Denial(
+        request=federation.request.id,
+        publisher="hub",
+        party="alice",
+        reason_code=DenialReason.OTHER,
+        reason="said so",
+        decided=NOON,
+    )
+    return (*federation.statements(), acknowledgement, rotation, recall, answer, order, denial)[number]
 
 
 @pytest.mark.parametrize("number", SAMPLES)

@@ -13,6 +13,7 @@ from severable_trust.contract import Contract
 from severable_trust.envelope import Envelope
 from severable_trust.log_bundle import Tally, verify_log_bundle
 from severable_trust.merkle import leaf_hash, verify_consistency, verify_inclusion
+from severable_trust.recall_bundle import verify_recall
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
 from severable_trust.roster import Roster
 from severable_trust.shard import ShardClaim
@@ -42,6 +43,11 @@ def test_the_vectors_come_out_byte_for_byte(name: str) -> None:
 def test_a_receipt_of_version_1_is_still_verified() -> None:
     verified = verify_receipt((VECTORS / "receipt-v1.json").read_bytes(), trust_root())
     assert verified.receipt.value.party == "alice"
+
+
+def test_a_recall_of_version_1_is_still_verified() -> None:
+    verified = verify_recall((VECTORS / "recall-v1.json").read_bytes(), trust_root())
+    assert verified.recall.value.recipient == "museum"
 
 
 def test_a_log_of_version_1_is_still_verified() -> None:

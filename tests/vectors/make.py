@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from trust.log_samples import WholeLog
-from trust.samples import LOG_NAME, NOON, Federation, Keys, MemoryLog, at
+from trust.recalls import make_answer, make_recall, recall_bundle
+from trust.samples import LOG_NAME, NOON, Federation, Keys, MemoryLog, at, make_order, ordered
 
 from severable_trust.bundle import ReceiptBundle
+from severable_trust.denial import Denial, DenialReason
 from severable_trust.keys import PublicKey
 from severable_trust.merkle import consistency_proof, inclusion_proof, root
 from severable_trust.note import KeyType, LogSigner, cosign
@@ -58,7 +60,14 @@ def statements(made: Federation) -> list[dict[str, Any]]:
         party="alice", previous=made.keys.alice.public_key, next=FixedSigner(1004).public_key, issued=NOON
     )
     found = []
-    for value in (*made.statements(), acknowledgement, rotation):
+    recall = make_recall(made.request.id)
+    answer = make_answer(statement_id(sign_statement(recall, made.keys.coordinator)))
+    denial = Denial(
+        request=made.request.id, publisher="hub", party="alice", reason_code=DenialReason.RETAINED_BY_LAW,
+        reason="the court ordered the model kept as evidence", decided=at(14),
+    )  # fmt: skip
+    order = make_order(made.contract.id, made.claim.id)
+    for value in (*made.statements(), acknowledgement, rotation, recall, answer, order, denial):
         envelope = sign_statement(value, made.keys.coordinator)
         found.append(
             {
@@ -148,6 +157,8 @@ def build() -> dict[str, bytes]:
     return {
         **files,
         "receipt-v1.json": made.bundle().to_bytes(),
+        "recall-v1.json": recall_bundle(made).to_bytes(),
+        "receipt-ordered-v1.json": ordered(made).to_bytes(),
         "log-bundle-v1.json": whole.bundle().to_bytes(),
         "trust-root-v1.json": made.root.to_bytes(),
     }

@@ -160,8 +160,17 @@ def open_home(path: Path) -> Home:
 def job_desk(path: Path) -> Callable[[JobRequest], JobReport]:
     """Return the desk that answers a coordinator's requests for the home in a folder; raises as `open_home`."""
     home = open_home(path)
-    discreet = Discretion(Path(home.config.data))
-    desk = JobDesk(
+    return _discreet(home, _desk(home))
+
+
+def job_halt(path: Path) -> Callable[[JobRequest], JobReport]:
+    """Return what ends the jobs of the home in a folder at a coordinator's word; raises as `open_home`."""
+    home = open_home(path)
+    return _discreet(home, _desk(home).halt)
+
+
+def _desk(home: Home) -> JobDesk:
+    return JobDesk(
         sides=home.sides,
         contracts=home.contracts,
         recipes=home.recipes,
@@ -170,6 +179,10 @@ def job_desk(path: Path) -> Callable[[JobRequest], JobReport]:
         clock=now,
         draw_seed=lambda: secrets.randbelow(MAX_SEED),
     )
+
+
+def _discreet(home: Home, desk: Callable[[JobRequest], JobReport]) -> Callable[[JobRequest], JobReport]:
+    discreet = Discretion(Path(home.config.data))
 
     def answer(request: JobRequest) -> JobReport:
         report = desk(request)

@@ -57,10 +57,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptStatus:
-    """Where a removal stands at the coordinator; bundle is empty until it is fulfilled."""
+    """Where a removal stands at the coordinator; bundle is empty until it is fulfilled, denial unless it was denied."""
 
     status: str
     bundle: bytes
+    denial: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

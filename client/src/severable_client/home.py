@@ -7,7 +7,7 @@
                              public: *.pub, tls.csr, tls.crt
     trust/                   ca.pem, trust-root.json, roster.dsse.json, checkpoint.txt, cosigned.txt, alarm-*.txt
     contracts/<hex>.dsse.json, recipes/<hex>.json
-    removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json
+    removals/<hex>/          request.dsse.json, acknowledgement.dsse.json, receipt.json or denial.dsse.json
     images/<space>-<hex>/    a recipe's images, made anew when gone: pixels.bin, labels.bin, classes.json
     jobs/<id>/               model.safetensors, config.json, manifest.json, claim.dsse.json: what leaves, or left;
                              gate.json, gate.html, decision-*.json: the owner's own

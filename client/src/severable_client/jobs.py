@@ -12,7 +12,7 @@ from datetime import datetime
 
 from severable_client.consent import Consent, not_decided, refused
 from severable_client.contracts import Sides, permit
-from severable_client.errors import ContractProblemError
+from severable_client.errors import ContractProblemError, JobStateError
 from severable_client.ports import Clock, ContractStore, Job, JobReport, JobRequest, JobState, JobStore, RecipeStore
 from severable_trust.canonical import encode
 from severable_trust.contract import Contract
@@ -52,6 +52,10 @@ class JobDesk:
     def __call__(self, request: JobRequest) -> JobReport:
         """Answer a request."""
         return ensure_job(request, self)
+
+    def halt(self, request: JobRequest) -> JobReport:
+        """End what was asked for. As `halt_job`."""
+        return halt_job(request, self)
 
 
 def job_id(request: JobRequest) -> str:
@@ -113,6 +117,25 @@ def ensure_job(request: JobRequest, desk: JobDesk) -> JobReport:
         id=job_id(request), request=request, seed=desk.draw_seed(), report=report, created=now, updated=now,
     )  # fmt: skip
     return desk.jobs.add(job).report
+
+
+def halt_job(request: JobRequest, desk: JobDesk) -> JobReport:
+    """End a job that the coordinator does not want any more, and return where it stands: its worker ends by itself.
+
+    Nothing new is taken on for it, and a job that is final stays as it is.
+    """
+    if problem := _malformed(request):
+        return JobReport(state=JobState.REFUSED, detail=problem)
+    known = desk.jobs.get(job_id(request))
+    if known is None:
+        return JobReport(state=JobState.REFUSED, detail="no such job here")
+    ended = JobReport(state=JobState.FAILED, detail="ended by the coordinator: its shard is not wanted any more")
+    try:
+        desk.jobs.record(known.id, ended, desk.clock())
+    except JobStateError:  # it was final, or became so just now
+        known = desk.jobs.get(known.id)
+        return ended if known is None else known.report
+    return ended
 
 
 def remaining_s(job: Job, at: datetime) -> float | None:

@@ -11,6 +11,7 @@ from severable_client.exchange import Exchange
 from severable_client.ports import ContractRecord, Job, JobState, JournalEntry
 from severable_trust.bundle import TrustRoot, VerifiedReceipt, verify_receipt
 from severable_trust.contract import ContractEvent, advance
+from severable_trust.denial import Denial
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
@@ -29,6 +30,17 @@ class Removal:
     request: bytes
     acknowledgement: bytes = b""
     receipt: bytes = b""
+    denial: bytes = b""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the receipt, or a denial, has come."""
+        return bool(self.receipt or self.denial)
+
+    @property
+    def refusal(self) -> Denial | None:
+        """What the denial says; it was verified before it was kept."""
+        return read_unverified(self.denial, Denial) if self.denial else None
 
     @property
     def id(self) -> Digest:
@@ -128,7 +140,8 @@ def terminate(
         AnswerError: the acknowledgement is not the coordinator's, or of another request.
     """
     asked = (request.contract, request.clause)
-    pending = next((held for held in removals.all() if (held.says.contract, held.says.clause) == asked), None)
+    open_ones = (held for held in removals.all() if not held.denial)
+    pending = next((held for held in open_ones if (held.says.contract, held.says.clause) == asked), None)
     removal = pending or Removal(request=sign_statement(request, signer).to_bytes())
     removals.put(removal)
     try:
@@ -166,13 +179,18 @@ def _require_acknowledged(answer: bytes, removal: Removal, sides: Sides) -> None
 
 
 def fetch_receipt(removal: Removal, exchange: Exchange, removals: RemovalStore, root: TrustRoot) -> Removal:
-    """Return the removal with its receipt, verified and kept, if the coordinator has it by now.
+    """Return the removal with its receipt or denial, verified and kept, if the coordinator has it by now.
 
     Raises:
-        AnswerError: what came is not a receipt of this request.
+        AnswerError: what came is not a receipt or denial of this request.
         ExchangeError: the coordinator cannot be reached, or refuses.
     """
     status = exchange.receipt(str(removal.id))
+    if status.denial:
+        _require_denied(status.denial, removal, root)
+        denied = replace(removal, denial=status.denial)
+        removals.put(denied)
+        return denied
     if status.status != FULFILLED or not status.bundle:
         return removal
     receipt = read_receipt(status.bundle, root)
@@ -181,6 +199,15 @@ def fetch_receipt(removal: Removal, exchange: Exchange, removals: RemovalStore, 
     kept = replace(removal, receipt=status.bundle)
     removals.put(kept)
     return kept
+
+
+def _require_denied(denial: bytes, removal: Removal, root: TrustRoot) -> None:
+    try:
+        proven = open_statement(denial, Denial, [root.coordinator_key])
+    except TrustError as error:
+        raise AnswerError(f"the denial does not hold: {error}") from error
+    if proven.value.request != removal.id:
+        raise AnswerError(f"the denial is of request {proven.value.request}, asked was {removal.id}")
 
 
 def read_receipt(bundle: bytes, root: TrustRoot) -> VerifiedReceipt:

@@ -5,6 +5,7 @@ Bytes are encrypted as they arrive, once, into files that grow and can be gone o
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -13,7 +14,7 @@ from severable_coordinator.allowance import require_fitting, require_large_chunk
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, Task
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
-from severable_coordinator.intake import Intakes
+from severable_coordinator.intake import Copied, Intakes
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -25,6 +26,7 @@ from severable_coordinator.ports import (
     UploadStore,
     Vault,
 )
+from severable_coordinator.tombstones import Tombstones
 from severable_coordinator.uploads import (
     CHUNK_BYTES,
     MAX_SHARD_BYTES,
@@ -41,7 +43,7 @@ from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.errors import TrustError
-from severable_trust.shard import ShardClaim
+from severable_trust.shard import WEIGHTS, ShardClaim
 from severable_trust.statement import Kind, open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, admit
@@ -59,6 +61,7 @@ class Admission:
     vault: Vault
     logbook: Logbook
     clock: Clock
+    tombstones: Tombstones
     one_at_a_time: threading.Lock = field(default_factory=threading.Lock, compare=False)
     intakes: Intakes = field(init=False, compare=False)
 
@@ -77,7 +80,7 @@ class Admission:
         if sum(file.size for file in claim.value.files) > MAX_SHARD_BYTES:
             raise RefusedError(f"the shard is larger than {MAX_SHARD_BYTES} bytes")
         require_fitting(claim.value.files, self.contracts.recipe(Digest.parse(status.task.recipe)))
-        self._refuse_a_tombstone(claim.id)
+        self.tombstones.refuse_id(claim.id)
         try:
             return self.uploads.upload(claim.id.hex)
         except NotFoundError:
@@ -112,6 +115,8 @@ class Admission:
         with intake.turn:
             growing = self.intakes.growing(intake, upload, name)
             require_large_chunks(name, intake.chunks[name], growing.size)
+            if not offset and self.uploads.upload(upload.id).state != "open":  # a removal came meanwhile
+                raise ConflictError(f"upload {upload.id[:12]} has ended")
             if offset != growing.size:
                 raise RefusedError(
                     f"{name}: chunk at {offset}, but {growing.size} bytes are held; open the upload again"
@@ -136,8 +141,10 @@ class Admission:
 
     def _finish(self, upload: UploadRecord) -> Verdict:
         shard_id = Digest(upload.id)
+        sketching = self.tombstones.sketching(sum(file.size for file in files_of(upload) if file.name == WEIGHTS))
         try:
-            claim = self._verify(upload)
+            claim = self._verify(upload, sketching.feed)
+            self.tombstones.refuse_weights(sketching.sketch())
         except (TrustError, RefusedError, NotFoundError) as error:
             verdict = self._refuse(upload, str(error))
             report = JobReport(state=JobState.FAILED, detail=f"refused by the coordinator: {error}")
@@ -147,6 +154,7 @@ class Admission:
             status = self.tasks.by_nonce(claim.nonce)
             if status.report.state.final and not self._is_kept(shard_id):
                 return self._refuse(upload, "the task that this shard answers has been answered by another one")
+            self.tombstones.keep(shard_id, sketching.sketch())
             self._keep(upload, claim)
         return self._still_wanted(upload, claim)
 
@@ -172,11 +180,11 @@ class Admission:
     def _is_kept(self, shard_id: Digest) -> bool:
         return any(shard.id == shard_id for shard in self.shards.shards())
 
-    def _verify(self, upload: UploadRecord) -> ShardClaim:
+    def _verify(self, upload: UploadRecord, sketch: Callable[[bytes], object]) -> ShardClaim:
         task = self.tasks.by_nonce(claim_of(upload).nonce).task
         contract = self.contracts.contract(Digest.parse(task.contract))
         recipe = self.contracts.recipe(Digest.parse(task.recipe))
-        self._refuse_a_tombstone(Digest(upload.id))
+        self.tombstones.refuse_id(Digest(upload.id))
         policy = AdmissionPolicy(
             party=upload.party,
             nonce=task.nonce,
@@ -196,6 +204,7 @@ class Admission:
                 file.name: opened.enter_context(self.vault.grown(upload.party, *grown_as(upload, file.name)))
                 for file in files_of(upload)
             }
+            files[WEIGHTS] = Copied(files[WEIGHTS], sketch)
             return admit(upload.claim, files, policy).claim.value
 
     def _require_whole(self, upload: UploadRecord) -> None:
@@ -235,14 +244,6 @@ class Admission:
             self.shards.add(shard)
         except ConflictError:
             return
-
-    def _refuse_a_tombstone(self, shard_id: Digest) -> None:
-        try:
-            record = self.shards.shard(shard_id)
-        except NotFoundError:
-            return
-        if record.state is not ShardState.LIVE:
-            raise RefusedError(f"shard {shard_id} was removed and does not come back; train a new one")
 
 
 def _ended(upload: UploadRecord) -> Verdict:

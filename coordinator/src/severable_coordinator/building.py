@@ -5,14 +5,18 @@ The first assembly, the assembly for an access group, the rebuild after a remova
 """
 
 import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from severable_coordinator.build_times import ASSEMBLY, ROUTER, note_time
+from severable_coordinator.composite_files import content_of, weights_of, write_files
 from severable_coordinator.contracting import Contracting
+from severable_coordinator.discarding import discard_whole
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
@@ -20,28 +24,28 @@ from severable_coordinator.ports import (
     CompositeRecord,
     CompositeStore,
     ContractStore,
+    Files,
     ShardRecord,
     ShardStore,
-    Vault,
 )
 from severable_coordinator.shard_sets import ShardSet, bank_file, file_digests, parse_recipe, read_members
 from severable_coordinator.sub_shards import lambdas
-from severable_coordinator.uploads import shard_file
+from severable_coordinator.withdrawal import Progress, Withdrawal
 from severable_diffusion import network
 from severable_diffusion.bank import Bank, draw_bank
-from severable_diffusion.composite_directory import load_router, router_bytes, router_config, write_composite
+from severable_diffusion.composite_directory import load_router, router_bytes, router_config
 from severable_diffusion.environment import describe
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.router import JointRouter
 from severable_diffusion.router_training import build_router
 from severable_trust import canonical
-from severable_trust.composite import CompositeContent, CompositeManifest, Member
+from severable_trust.composite import CompositeContent, CompositeManifest
 from severable_trust.contract import Action, require
-from severable_trust.digest import Digest
+from severable_trust.digest import Digest, FileDigest
 from severable_trust.envelope import Envelope
 
 MANIFEST = "composite.dsse.json"
-Progress = Callable[[str, int, int], None]  # what, done, of how many
+__all__ = ["MANIFEST", "Building", "Progress"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +56,11 @@ class Building:
     contracts: ContractStore
     shards: ShardStore
     composites: CompositeStore
-    vault: Vault
+    vault: Files
     logbook: Logbook
     clock: Clock
     work: Path
+    withdrawal: Withdrawal
 
     def members(self, group: str) -> ShardSet:
         """The live shards whose contracts let this group hold a composite of them. ConflictError."""
@@ -90,16 +95,19 @@ class Building:
         try:
             return Bank.from_tensors(load_tensors(self.vault.read(shard.party, name)))
         except NotFoundError:
-            data = self.vault.read(shard.party, shard_file(shard.id, "model.safetensors"))
-            said = f"bank of {shard.party}"
-            bank = draw_bank(
-                network.load(recipe, data),
-                recipe,
-                seed_material=str(shard.id),
-                on_progress=lambda done, total: progress(said, done, total),
-            )
-            self.vault.write(shard.party, name, iter([save_tensors(bank.tensors())]))
-            return bank
+            with self.withdrawal.using([shard.id]):
+                return self._drawn(shard, recipe, self.withdrawal.watched([shard.id], progress))
+
+    def _drawn(self, shard: ShardRecord, recipe: Recipe, progress: Progress) -> Bank:
+        said = f"bank of {shard.party}"
+        bank = draw_bank(
+            network.load(recipe, weights_of(self.vault, shard)),
+            recipe,
+            seed_material=str(shard.id),
+            on_progress=lambda done, total: progress(said, done, total),
+        )
+        self.vault.write(shard.party, bank_file(shard.id), iter([save_tensors(bank.tensors())]))
+        return bank
 
     def router(self, members: ShardSet, progress: Progress) -> JointRouter:
         """The joint router of a set: built deterministically from the banks, then kept under the set's own key."""
@@ -107,14 +115,24 @@ class Building:
         try:
             config = self.vault.read(members.compartment, "router.json")
             return load_router(config, self.vault.read(members.compartment, "router.safetensors"))
-        except NotFoundError:
-            banks = {shard.id.hex: self.bank(shard, recipe, progress) for shard in members.shards}
-            router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
-            ids = canonical.encode([str(shard.id) for shard in members.shards])
-            self.vault.write(members.compartment, "members.json", iter([ids]))
+        except (NotFoundError, StorageError):  # an altered one is built anew: nothing derived may hold a removal up
+            ids = [shard.id for shard in members.shards]
+            with self.withdrawal.using(ids):
+                return self._trained(members, recipe, self.withdrawal.watched(ids, progress))
+
+    def _trained(self, members: ShardSet, recipe: Recipe, progress: Progress) -> JointRouter:
+        banks = {shard.id.hex: self.bank(shard, recipe, progress) for shard in members.shards}
+        begun = time.perf_counter()
+        router = build_router(banks, recipe, lambda told: progress("router", told.step, told.steps))
+        seconds = time.perf_counter() - begun
+        ids = [shard.id for shard in members.shards]
+        self.withdrawal.look(ids)
+        with self.withdrawal.turns.erasing():  # an erasure takes a compartment without its members for one to be erased
+            self.vault.write(members.compartment, "members.json", iter([canonical.encode([str(one) for one in ids])]))
+            note_time(self.vault, members.compartment, ROUTER, seconds)
             self.vault.write(members.compartment, "router.json", iter([router_config(router)]))
             self.vault.write(members.compartment, "router.safetensors", iter([router_bytes(router)]))
-            return router
+        return router
 
     def compartments(self, shards: Iterable[Digest]) -> list[str]:
         """The vault compartments of every router that has seen one of these shards, assembled or not."""
@@ -132,26 +150,52 @@ class Building:
             return True
 
     def assemble(self, group: str, progress: Progress) -> tuple[CompositeRecord, Path]:
-        """Build the composite that a group may hold now, sign its manifest, log it, write its directory."""
-        members = self.members(group)
+        """Build the composite that a group may hold now, sign its manifest, log it, write its directory.
+
+        Raises:
+            ConflictError: no live shard may be composed for the group.
+            WithdrawnError: a member was withdrawn meanwhile; nothing of the composite is kept.
+        """
+        with self.withdrawal.turns.assembling(group):
+            members = self.members(group)
+            ids = [shard.id for shard in members.shards]
+            with self.withdrawal.using(ids):
+                return self._assembled(members, self.withdrawal.watched(ids, progress))
+
+    def _assembled(self, members: ShardSet, progress: Progress) -> tuple[CompositeRecord, Path]:
         router = self.router(members, progress)
-        directory = self._write(members, router)
-        envelope = self._manifest(members, directory, router)
-        content = self._content(members, directory, router)
-        (directory / MANIFEST).write_bytes(envelope.to_bytes())
-        target = self.work / group / content.digest.hex[:16]
-        shutil.rmtree(target, ignore_errors=True)
-        directory.replace(target)
-        record = CompositeRecord(
-            id=content.digest,
-            group=group,
-            manifest=envelope.to_bytes(),
-            members=tuple(shard.id for shard in members.shards),
-            router=content.router,
-            created=self.clock(),
-            state="live",
-        )
-        self.composites.add(record)
+        begun, scratch = time.perf_counter(), self.work / members.group / "assembling"
+        try:
+            self._write(scratch, members, router)
+            files = tuple(file_digests(scratch))
+            published = self._published(members, router, scratch, files)
+        except BaseException:  # no half of it stays: its weights would outlive a removal
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        note_time(self.vault, members.compartment, ASSEMBLY, time.perf_counter() - begun)
+        return published
+
+    def _published(
+        self, members: ShardSet, router: JointRouter, scratch: Path, files: tuple[FileDigest, ...]
+    ) -> tuple[CompositeRecord, Path]:
+        content = self._content(members, router)
+        target = self.work / members.group / content.digest.hex[:16]
+        ids = tuple(shard.id for shard in members.shards)
+        with self.withdrawal.handing_out(ids):
+            envelope = self._manifest(members, content, files)
+            (scratch / MANIFEST).write_bytes(envelope.to_bytes())
+            shutil.rmtree(target, ignore_errors=True)
+            scratch.replace(target)
+            record = CompositeRecord(
+                id=content.digest,
+                group=members.group,
+                manifest=envelope.to_bytes(),
+                members=ids,
+                router=content.router,
+                created=self.clock(),
+                state="live",
+            )
+            self.composites.add(record)
         return record, target
 
     def directory(self, record: CompositeRecord) -> Path:
@@ -173,62 +217,34 @@ class Building:
             now = self.clock()
             require(contract, record_of.state, action, now, recipe=shard.recipe, recipient=record.group)
 
-    def export(self, record: CompositeRecord, out: Path) -> Path:
-        """Copy a composite for its recipient; every member's contract must permit distribution. ConflictError."""
-        self.require(record, Action.DISTRIBUTE)
-        if out.exists():
-            raise ConflictError(f"{out}: exists already; choose a new directory")
-        shutil.copytree(self.directory(record), out)
-        return out
-
     def files_holding(self, shards: Iterable[Digest]) -> list[str]:
         """Every file of the directories that hold one of these shards, below the work directory."""
         files = sorted(path for folder in self._holding(shards) for path in folder.rglob("*") if path.is_file())
         return [path.relative_to(self.work).as_posix() for path in files]
 
     def discard(self, shards: Iterable[Digest]) -> None:
-        """Unlink every directory that holds one of these shards, also a half-assembled one."""
-        for folder in self._holding(shards):
-            shutil.rmtree(folder)
+        """Unlink every directory that holds one of these shards, also a half-assembled one. StorageError."""
+        discard_whole(self.work, lambda: self._holding(shards))
 
     def _holding(self, shards: Iterable[Digest]) -> list[Path]:
         """What lies on the disk decides, not what the database knows."""
         return sorted({path.parents[1] for shard in shards for path in self.work.glob(f"*/*/shards/{shard.hex}")})
 
-    def _write(self, members: ShardSet, router: JointRouter) -> Path:
-        scratch = self.work / members.group / "assembling"
+    def _write(self, scratch: Path, members: ShardSet, router: JointRouter) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        weights = zip(members.shards, members.weights, strict=True)
-        write_composite(
-            scratch,
-            self._recipe(members.recipe),
-            {
-                shard.id.hex: self.vault.read(shard.party, shard_file(shard.id, "model.safetensors"))
-                for shard in members.shards
-            },
-            {shard.id.hex: weight for shard, weight in weights},
-            router,
-        )
-        return scratch
+        write_files(scratch, members, self._recipe(members.recipe), self.vault, router)
 
-    def _content(self, members: ShardSet, directory: Path, router: JointRouter) -> CompositeContent:
-        scheduler = (directory / "scheduler" / "scheduler_config.json").read_bytes()
-        pairs = zip(members.shards, members.weights, strict=True)
-        return CompositeContent(
-            recipe=members.recipe,
-            members=tuple(Member(shard=shard.id, weight=weight) for shard, weight in pairs),
-            router=Digest.of(router_bytes(router)),
-            scheduler=Digest.of(scheduler),
-        )
+    def _content(self, members: ShardSet, router: JointRouter) -> CompositeContent:
+        return content_of(members, self._recipe(members.recipe), Digest.of(router_bytes(router)))
 
-    def _manifest(self, members: ShardSet, directory: Path, router: JointRouter) -> Envelope:
+    def _manifest(self, members: ShardSet, content: CompositeContent, files: tuple[FileDigest, ...]) -> Envelope:
         return self.logbook.issue(
             CompositeManifest(
-                content=self._content(members, directory, router),
+                content=content,
                 group=members.group,
                 issued=self.clock(),
-                files=tuple(file_digests(directory)),
+                files=files,
                 environment=tuple(sorted(describe().items())),
             )
         )

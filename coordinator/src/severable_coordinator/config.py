@@ -1,7 +1,19 @@
 """What the operator chose at `init`, as one frozen value (HOME/config.yaml)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+
+from severable_coordinator.confirmed_time import CONFIRM_S
+from severable_coordinator.notices import Address
+
+
+class Preparing(StrEnum):
+    """Whether `up` builds in idle time what a removal of any one party would need."""
+
+    EAGER = "eager"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +27,49 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnforcementConfig:
+    """How `up` enforces contracts.
+
+    Attributes:
+        automatic: whether it carries removals out by itself; if not, `remove` does.
+        confirm_s: how long the clock must keep to its course before a term or notice period counts as over, seconds.
+        look_s: seconds between two looks.
+        exit_after_days: days after its last receipt that a party without a contract leaves.
+    """
+
+    automatic: bool = True
+    confirm_s: float = CONFIRM_S
+    look_s: float = 2.0
+    exit_after_days: float = 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpConfig:
+    """The server that takes e-mails, and as whom it is spoken to; `password_file` is below the home."""
+
+    host: str
+    port: int
+    sender: str
+    tls: str = "starttls"  # "starttls", "tls", or "none" on this machine alone
+    user: str = ""
+    password_file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticesConfig:
+    """Who is told of removals: the operator of everybody's, a party of its own. `webhook_secret` is below the home."""
+
+    webhook_secret: str = ""
+    smtp: SmtpConfig | None = None
+    operator: tuple[Address, ...] = ()
+    parties: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+
+    def addresses(self, party: str) -> tuple[Address, ...]:
+        """Both sides' addresses in what concerns a party, none twice."""
+        return tuple(dict.fromkeys((*self.operator, *self.parties.get(party, ()))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """A coordinator: who it is, and where its servers listen."""
 
@@ -22,7 +77,10 @@ class Config:
     legal_name: str
     host: str
     ports: Ports
+    readiness: Preparing = Preparing.OFF
     statement_key: str = ""  # URI of a key in hardware or a key service; "" for the file keys/statement.pem
+    enforcement: EnforcementConfig = EnforcementConfig()
+    notices: NoticesConfig = NoticesConfig()
 
     @property
     def enrolment_address(self) -> str:
@@ -70,6 +128,11 @@ class Layout:
     def data_keys(self) -> Path:
         """One keyset per party; removal destroys it."""
         return self.keys / "data"
+
+    @property
+    def sketch_key(self) -> Path:
+        """The secret under which weights are sketched (weight_sketch.py)."""
+        return self.keys / "sketch.key"
 
     @property
     def store(self) -> Path:
@@ -122,9 +185,24 @@ class Layout:
         return self.home / "roster.lock"
 
     @property
+    def turns(self) -> Path:
+        """Lock files by which hand-outs, withdrawals, removals and erasures take turns."""
+        return self.home / "turns"
+
+    @property
+    def worker(self) -> Path:
+        """The note of the process in which `up` carries a removal out."""
+        return self.home / "up.worker"
+
+    @property
     def lock(self) -> Path:
         """Held by `up` for as long as it runs."""
         return self.home / "up.lock"
+
+    @property
+    def readiness_lock(self) -> Path:
+        """Held while removals are prepared."""
+        return self.home / "readiness.lock"
 
     @property
     def children(self) -> Path:

@@ -171,6 +171,13 @@ class Contracting:
         """Put a contract in force on hold: until it is resumed, it permits nothing. ContractError."""
         self.contracts.put(replace(record, state=advance(record.state, ContractEvent.SUSPEND)))
 
+    def suspend_all(self, party_id: str) -> int:
+        """Put every contract of a party that is in force on hold; returns how many there were."""
+        active = [record for record in self.contracts.contracts(party_id) if record.state is ContractState.ACTIVE]
+        for record in active:
+            self.suspend(record)
+        return len(active)
+
     def resume(self, record: ContractRecord) -> None:
         """Put a suspended contract in force again, within its term.
 

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+CLOSED = "closed by a removal"  # detail of a task that a removal ended
+
 
 class JobState(StrEnum):
     """Where a job stands at the owner. The owner's side has the same words."""
@@ -85,6 +87,9 @@ class TaskStore(Protocol):
     def report(self, task_id: str, report: JobReport) -> None:
         """Keep the newest report on a task."""
 
+    def closed(self, batch: str) -> list[Task]:
+        """Tasks of a batch that a removal ended, in a fixed order."""
+
 
 class Nodes(Protocol):
     """The way to the owners' nodes. Answers take seconds and come in any order."""
@@ -94,6 +99,9 @@ class Nodes(Protocol):
 
     def answers(self) -> Mapping[str, JobReport | Silence]:
         """Answers since the last call, by task id."""
+
+    def stop(self, tasks: Sequence[Task]) -> frozenset[str]:
+        """Tell each task's node to end its job, once; return the ids whose nodes have answered to that by now."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,6 +123,7 @@ def run(
     now: Callable[[], datetime],
     poll_s: float = 1.0,
     deadline_s: float = 43_200.0,
+    stop_s: float = 60.0,
 ) -> None:
     """Talk to the nodes of a batch's open tasks until every task is final, or the deadline passes.
 
@@ -128,6 +137,7 @@ def run(
         sleep: Waits, in seconds.
         now: The time (UTC).
         poll_s: Seconds between two rounds of asking.
+        stop_s: Seconds in which nodes are told at the end of jobs that a removal ended; one that is offline is not.
         deadline_s: Seconds after which tasks still open are left open, with a report that says so.
     """
     talk = _Conversation()
@@ -137,12 +147,16 @@ def run(
             _give_up(open_tasks, tasks, talk)
             return
         _ask(open_tasks, tasks, nodes, talk, now())
+        nodes.stop(tasks.closed(batch))
         sleep(poll_s)
         _listen(tasks, nodes, talk, now())
+    until = now() + timedelta(seconds=stop_s)
+    while (closed := tasks.closed(batch)) and {task.id for task in closed} - nodes.stop(closed) and now() < until:
+        sleep(poll_s)
 
 
 def _still_open(batch: str, tasks: TaskStore, talk: _Conversation) -> list[Task]:
-    # Read every round: a removal may have cancelled a task meanwhile.
+    # Read every round: a removal may have closed a task meanwhile.
     return [task for task in tasks.open_tasks(batch) if task.id not in talk.ended]
 
 

@@ -2,10 +2,11 @@
 
     CoordinatorError                 base, never raised itself
     ├── ConfigError                  a file or option of the operator is wrong or missing
-    ├── BusyError                    somebody else has the home directory, or a port
+    ├── BusyError                    somebody else has the home directory, a port, or what is to be erased
     ├── NotFoundError                no such party, contract, recipe, shard or composite
     ├── ConflictError                it exists, but not in a state that allows this
     ├── RefusedError                 the other side's statement, token or upload is not accepted
+    ├── WithdrawnError               a shard that was being worked with is being removed
     ├── StorageError                 the disk is full or a stored file is not what was stored
     └── EngineError                  Flower did not do as told
 
@@ -23,7 +24,7 @@ class ConfigError(CoordinatorError):
 
 
 class BusyError(CoordinatorError):
-    """Another process holds the home directory or a port."""
+    """Another process holds the home directory, a port, or what is to be erased."""
 
 
 class NotFoundError(CoordinatorError):
@@ -36,6 +37,10 @@ class ConflictError(CoordinatorError):
 
 class RefusedError(CoordinatorError):
     """A statement, token or upload of another side is not accepted."""
+
+
+class WithdrawnError(CoordinatorError):
+    """What was under way holds a shard that is being removed: it gives up, and nothing was handed out."""
 
 
 class StorageError(CoordinatorError):

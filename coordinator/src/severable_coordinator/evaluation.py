@@ -6,7 +6,7 @@ What is written: evaluation.json with every figure, and three pictures of it. Ei
 import json
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from diffusers.utils.logging import disable_progress_bar
 
 from severable_coordinator.building import Progress
 from severable_coordinator.errors import ConfigError, ConflictError, StorageError
-from severable_coordinator.sampling import Counted
+from severable_coordinator.sampling import Counted, HandingOut
 from severable_diffusion.environment import describe
 from severable_diffusion.errors import CompositeError, DataError, ShardError
 from severable_diffusion.evaluation import CUMULATIVE, DEFAULT, NAIVE, Measured, alone, measure
@@ -62,7 +62,12 @@ class Evaluation:
 
 
 def evaluate_composite(
-    subject: Subject, asked: Evaluation, *, progress: Progress, counted: Counted
+    subject: Subject,
+    asked: Evaluation,
+    *,
+    progress: Progress,
+    counted: Counted,
+    handing_out: HandingOut = nullcontext,
 ) -> dict[str, object]:
     """Measure, write the directory, return what evaluation.json says.
 
@@ -71,7 +76,7 @@ def evaluate_composite(
         ConflictError: if the directory is there already.
         StorageError: if the composite cannot be loaded.
     """
-    with _as_ours(), _whole(asked.out) as out:
+    with as_ours(), whole(asked.out, handing_out) as out:
         disable_progress_bar()  # ours says how far it is
         pipeline = CompositePipeline.from_pretrained(subject.directory)
         pipeline.set_progress_bar_config(disable=True)
@@ -99,7 +104,8 @@ def evaluate_composite(
 
 
 @contextmanager
-def _as_ours() -> Iterator[None]:
+def as_ours() -> Iterator[None]:
+    """Give errors of images and composites our names: ConfigError, StorageError."""
     try:
         yield
     except DataError as error:
@@ -109,7 +115,7 @@ def _as_ours() -> Iterator[None]:
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
+def whole(out: Path, handing_out: HandingOut = nullcontext) -> Iterator[Path]:
     """A scratch directory that becomes `out` when all is written, and goes if anything fails."""
     if out.exists():
         raise ConflictError(f"{out}: exists already; choose a new directory")
@@ -118,7 +124,8 @@ def _whole(out: Path) -> Iterator[Path]:
             part = Path(scratch) / out.name
             part.mkdir()
             yield part
-            part.replace(out)
+            with handing_out():
+                part.replace(out)
     except OSError as error:
         raise ConfigError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
 

@@ -4,14 +4,17 @@
 nobody has images that the ledger does not know.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.evaluation import Evaluation, Subject, evaluate_composite
 from severable_coordinator.ledger import LedgerLine, LedgerStore
 from severable_coordinator.membership import PartyStore
+from severable_coordinator.membership_audit import Audit, audit_composite
 from severable_coordinator.ports import Clock, CompositeRecord, ShardStore
 from severable_coordinator.sampling import Counted, sample_composite
 from severable_diffusion.attribution import Attribution
@@ -29,18 +32,20 @@ class Inference:
     clock: Clock
 
     def sample(self, group: str, out: Path, *, images: int, seed: int, progress: Progress) -> list[Path]:
-        """Sample for people to look at; returns the files written. NotFoundError, ContractError."""
-        record = self._permitted(group)
-        return sample_composite(
-            self.building.directory(record),
-            self._names(record),
-            out,
-            everyone=self._everyone(),
-            images=images,
-            seed=seed,
-            progress=progress,
-            counted=self._counter(record),
-        )
+        """Sample for people to look at; returns the files written. NotFoundError, ContractError, WithdrawnError."""
+        record, guard = self._permitted(group), self.building.withdrawal
+        with guard.using(record.members):
+            return sample_composite(
+                self.building.directory(record),
+                self._names(record),
+                out,
+                everyone=self._everyone(),
+                images=images,
+                seed=seed,
+                progress=guard.watched(record.members, progress),
+                counted=self._counter(record),
+                handing_out=partial(self._handing_out, record),
+            )
 
     def evaluate(self, group: str, asked: Evaluation, progress: Progress) -> dict[str, object]:
         """Measure against real images; returns what evaluation.json says. NotFoundError, ContractError, ConfigError."""
@@ -52,7 +57,37 @@ class Inference:
             names=self._names(record),
             everyone=self._everyone(),
         )
-        return evaluate_composite(subject, asked, progress=progress, counted=self._counter(record))
+        guard = self.building.withdrawal
+        with guard.using(record.members):
+            return evaluate_composite(
+                subject,
+                asked,
+                progress=guard.watched(record.members, progress),
+                counted=self._counter(record),
+                handing_out=partial(self._handing_out, record),
+            )
+
+    @contextmanager
+    def _handing_out(self, record: CompositeRecord) -> Iterator[None]:
+        """The moment in which what was drawn gets its name: may it still? WithdrawnError, ContractError."""
+        with self.building.withdrawal.handing_out(record.members):
+            self.building.require(record, Action.INFER)
+            yield
+
+    def audit(self, group: str, asked: Audit, progress: Progress) -> dict[str, object]:
+        """Look whether the composite knows a party's images; returns what membership.json says. As `evaluate` raises.
+
+        Nothing is drawn, so the ledger has no line of it.
+        """
+        record, guard = self._permitted(group), self.building.withdrawal
+        with guard.using(record.members):
+            return audit_composite(
+                str(record.id),
+                self.building.directory(record),
+                asked,
+                guard.watched(record.members, progress),
+                partial(self._handing_out, record),
+            )
 
     def _permitted(self, group: str) -> CompositeRecord:
         record = self.building.live(group)

@@ -4,9 +4,12 @@ The disk is the truth. What is remembered here was read from it when an upload w
 once a file is no longer there (a removal, or a newer claim for the same task, took it away).
 """
 
+import io
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from severable_coordinator.ports import Growing, UploadRecord, Vault
 from severable_coordinator.uploads import files_of, grown_as
@@ -68,6 +71,19 @@ class Intakes:
         if gone is not None:
             _close(gone)
 
+    def sweep(self) -> None:
+        """Let go of what was taken away on the disk, by a removal in another process: an open file keeps its blocks."""
+        with self._lock:
+            known = list(self._known.values())
+        for intake in known:
+            if not intake.turn.acquire(blocking=False):
+                continue  # a chunk is being taken, and looks by itself
+            try:
+                for name in [name for name, growing in intake.growing.items() if not growing.there]:
+                    intake.growing.pop(name).close()
+            finally:
+                intake.turn.release()
+
     def close(self) -> None:
         """Let go of all of them, before this process ends: nothing that was taken is lost."""
         with self._lock:
@@ -80,3 +96,27 @@ class Intakes:
 def _close(intake: Intake) -> None:
     for growing in intake.growing.values():
         growing.close()
+
+
+class Copied(io.RawIOBase, BinaryIO):
+    """A stream, read once and forwards, whose bytes are handed on as they pass.
+
+    Args:
+        stream: what is read.
+        sink: takes every block.
+    """
+
+    def __init__(self, stream: BinaryIO, sink: Callable[[bytes], object]) -> None:
+        self._stream = stream
+        self._sink = sink
+
+    def readable(self) -> bool:
+        """Whether it can be read: yes."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return what the stream returns."""
+        data = self._stream.read(size)
+        if data:
+            self._sink(data)
+        return data

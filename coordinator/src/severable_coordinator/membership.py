@@ -74,6 +74,9 @@ class PartyStore(Protocol):
     def take_invite(self, token_hash: str) -> InviteRecord:
         """Use an invite up and return it, expired or not. RefusedError when there is none: a token works once."""
 
+    def drop_invite(self, party_id: str) -> None:
+        """Forget an open invite for a party, and its application; without one nothing happens."""
+
     def put_application(self, application: ApplicationRecord) -> None:
         """Keep an application, in the place of an earlier one for the same party."""
 

@@ -4,7 +4,7 @@ Records are frozen; digests are `severable_trust.digest.Digest`; times are UTC. 
 tests/contracts that every implementation passes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -92,8 +92,23 @@ class RemovalRecord:
     contract: Digest
     envelope: bytes
     acknowledgement: bytes
-    state: str  # "open", "in_progress" or "fulfilled"
+    state: str  # "open", "in_progress", "fulfilled", "denied" or "expired"
     bundle: bytes = b""
+    denial: bytes = b""  # the coordinator's statement, where it was denied or has expired
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more is to be done."""
+        return self.state in ("fulfilled", "denied", "expired")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """What keeps a removal from going on: how many tries failed, and the last one's line and time (UTC)."""
+
+    failures: int
+    line: str
+    at: datetime
 
 
 class ContractStore(Protocol):
@@ -146,6 +161,9 @@ class ShardStore(Protocol):
     def shards(self, state: ShardState | None = ShardState.LIVE, party: str | None = None) -> list[ShardRecord]:
         """Shards by id; `state=None` means of any state."""
 
+    def withdraw(self, shard_ids: Iterable[Digest]) -> None:
+        """Move live shards to WITHDRAWN, all of them or none; the others among them stay as they are."""
+
     def set_state(self, shard_id: Digest, state: ShardState) -> None:
         """Move a shard on; ERASED drops its claim and keeps the tombstone."""
 
@@ -179,10 +197,22 @@ class RemovalStore(Protocol):
         """Record a finished step with its facts (canonical JSON)."""
 
     def steps(self, request: Digest) -> dict[str, bytes]:
-        """Facts of the finished steps, by name."""
+        """Facts of the finished steps, by name, in the order in which they were finished."""
 
     def set_state(self, request: Digest, state: str, bundle: bytes = b"") -> None:
         """Move a removal on; the last one carries the receipt's bundle."""
+
+    def deny(self, request: Digest, state: str, denial: bytes) -> None:
+        """End a removal that has not begun, with its denial. ConflictError when it is not open."""
+
+    def note_trouble(self, request: Digest, line: str, at: datetime) -> Trouble:
+        """Count one more failed try and keep its line."""
+
+    def troubles(self) -> dict[Digest, Trouble]:
+        """What failed, by request."""
+
+    def clear_trouble(self, request: Digest) -> None:
+        """Forget what failed: it has gone on."""
 
 
 class Growing(Protocol):
@@ -206,11 +236,27 @@ class Growing(Protocol):
         """Let go of it as it is."""
 
 
-class Vault(Protocol):
-    """Files of the parties, each encrypted under its party's data key; see adapters/vault.py."""
+class Files(Protocol):
+    """Files by compartment (a party's, or a set of shards') and relative name: what building a composite needs."""
 
     def write(self, party: str, name: str, chunks: Iterator[bytes]) -> Digest:
         """Encrypt and keep a file under a relative name; the digest is that of the plain bytes. StorageError."""
+
+    def holds(self, party: str, name: str) -> bool:
+        """Whether there is a file of this name."""
+
+    def read(self, party: str, name: str) -> bytes:
+        """Return a file's plain bytes."""
+
+    def names(self, party: str, prefix: str = "") -> list[str]:
+        """Names of a party's files below a prefix."""
+
+    def compartments(self) -> list[str]:
+        """Names under which files are kept: parties, and sets of shards that have a router."""
+
+
+class Vault(Files, Protocol):
+    """Files of the parties, each encrypted under its party's data key; see adapters/vault.py."""
 
     def writing(self, party: str, name: str) -> AbstractContextManager[Callable[[bytes], object]]:
         """Write a file block by block; it is there, whole, once the context ends well, and else not at all."""
@@ -224,20 +270,11 @@ class Vault(Protocol):
     def keep(self, party: str, name: str, kept_as: str) -> None:
         """Give a file that has grown whole the name that it is kept under; doing so twice is one doing."""
 
-    def holds(self, party: str, name: str) -> bool:
-        """Whether there is a file of this name."""
-
     def open(self, party: str, name: str) -> BinaryIO:
         """Open a file for reading plain bytes, seekable to the start. NotFoundError, StorageError."""
 
-    def read(self, party: str, name: str) -> bytes:
-        """Return a file's plain bytes."""
-
-    def names(self, party: str, prefix: str = "") -> list[str]:
-        """Names of a party's files below a prefix."""
-
-    def compartments(self) -> list[str]:
-        """Names under which files are kept: parties, and sets of shards that have a router."""
+    def key_names(self) -> list[str]:
+        """Names under which there is a data key."""
 
     def unlink(self, party: str, prefix: str) -> list[str]:
         """Remove a party's files below a prefix and return their names."""

@@ -1,17 +1,29 @@
 """What a receipt says, from the facts that a removal's steps recorded. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from severable_coordinator.ports import RemovalRecord
+from severable_coordinator.recalls import RecallRecord
 from severable_trust.digest import Digest
-from severable_trust.instant import parse_instant
-from severable_trust.receipt import ChangeStatus, Check, CompositeChange, ErasureAction, Receipt, Residual, Retained
+from severable_trust.envelope import Envelope
+from severable_trust.instant import format_instant, parse_instant
+from severable_trust.receipt import (
+    ChangeStatus,
+    Check,
+    CompositeChange,
+    ErasureAction,
+    RecallNotice,
+    Receipt,
+    Residual,
+    Retained,
+)
+from severable_trust.statement import statement_id
 
 Facts = Mapping[str, Any]
 
-_SEALED = "cryptographic erase (AES-256-GCM data key destroyed), unlink; consistent with NIST SP 800-88"
+_SEALED = "AES-256-GCM data key destroyed, file unlinked; consistent with cryptographic erase (NIST SP 800-88)"
 _SHARED = "unlink of the encrypted file; its data key stays in use for the party's other shards"
 _PLAIN = "unlink; the file system may keep the blocks until they are overwritten"
 
@@ -44,6 +56,7 @@ def receipt_of(
     issued: datetime,
     facts: Mapping[str, Facts],
     actions: tuple[ErasureAction, ...],
+    recalls: tuple[RecallRecord, ...] = (),
 ) -> Receipt:
     """The receipt of a removal whose steps all have facts."""
     erased = facts["erase"]
@@ -66,28 +79,76 @@ def receipt_of(
                 checked,
             ),
             *_ledger_check(erased, checked),
+            *_quality_checks(facts),
+            *_proof_checks(facts),
         ),
-        residual=(*_residual(key_gone=bool(erased["key"])), *_ledger_residual(erased)),
+        residual=(
+            *_copies(recalls),
+            *_residual(key_gone=bool(erased["key"]), copies=bool(erased.get("keys_backups"))),
+            *_keys_backups(erased),
+            *_ledger_residual(erased),
+        ),
         retained=(
             Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
-            Retained("the shards' ids, as tombstones", "a removed shard does not come back"),
+            Retained(
+                "the shards' ids and a sketch of 128 bytes of each one's weights, as tombstones",
+                "a removed shard does not come back; a sketch reveals no weights",
+            ),
             Retained(
                 "digests of the shards' statements in the log", "the log is append-only; digests reveal no content"
             ),
             *_ledger_total(erased),
         ),
         outcome="fulfilled" if not left and not erased.get("ledger_left", 0) else "partially_fulfilled",
+        recalls=notices(recalls) or None,
     )
 
 
-def _residual(*, key_gone: bool) -> tuple[Residual, ...]:
+def _keys_backups(erased: Facts) -> tuple[Residual, ...]:
+    """Copies of the destroyed data key that were made and are not known to be destroyed."""
+    return tuple(
+        Residual(
+            f"backup of the keys taken {taken}, {digest}",
+            "it holds a copy of the destroyed data key: with it, backups of the store could be opened",
+            "the operator destroys it",
+        )
+        for digest, taken in erased.get("keys_backups", ())
+    )
+
+
+def notices(recalls: Iterable[RecallRecord]) -> tuple[RecallNotice, ...]:
+    """What a receipt says of recalls: their ids, which reveal no recipient."""
+    return tuple(
+        RecallNotice(
+            recall=record.id,
+            artifact=said.artifact,
+            recalled=said.recalled,
+            replacement=said.replacement,
+            answer_by=said.answer_by,
+            answer=statement_id(Envelope.parse(record.answer)) if record.answer else None,
+        )
+        for record, said in ((record, record.said) for record in recalls)
+    )
+
+
+def _copies(recalls: tuple[RecallRecord, ...]) -> tuple[Residual, ...]:
+    """The copies that were handed out and are not said to be gone."""
+    left = [record for record in recalls if not (answer := record.answered) or not answer.answer.settles]
+    if not left:
+        return ()
+    what = f"exported copies not yet acknowledged as gone: {len(left)}, named under `recalls` by their recalls' ids"
+    until = f"their recipients answer, due by {format_instant(max(record.said.answer_by for record in left))}; or never"
+    return (Residual(what, "recalled; a recipient's word is all that can be had", until),)
+
+
+def _residual(*, key_gone: bool, copies: bool = False) -> tuple[Residual, ...]:
     backups = "the data key is destroyed: what they hold cannot be decrypted"
+    if copies:
+        backups = "the data key is destroyed here: what they hold opens only with a backup of the keys"
     if not key_gone:
         backups = "the data key stays in use for the party's other shards: it opens what they hold of this one"
     return (
-        Residual(
-            "copies of composites or shards that were exported or loaded", "out of the coordinator's reach", "unknown"
-        ),
+        Residual("copies that recipients passed on or loaded", "out of the coordinator's reach", "unknown"),
         Residual("images sampled before the removal", "out of the coordinator's reach", "unknown"),
         Residual(
             "disk blocks of assembled composites, which lay in plain files for diffusers to load",
@@ -109,6 +170,47 @@ def _ledger_check(erased: Facts, at: datetime) -> tuple[Check, ...]:
         return ()
     result = f"lines erased: {lines}; left: {left}"
     return (Check("no line of the shards is left in the coordinator's ledger of draws", result, at),)
+
+
+def _quality_checks(facts: Mapping[str, Facts]) -> tuple[Check, ...]:
+    """What the removal changed for the others, where it was measured."""
+    told = facts.get("quality")
+    if told is None:
+        return ()
+    at = parse_instant(told["done"])
+    return tuple(
+        Check(
+            f"what the removal changes for the others in the composite of {one['group']}, measured on their banks",
+            f"{one['measure']}: {one['before']:.4g} before, {one['after']:.4g} after; change {one['change']:+.2%} of "
+            f"{one['scale']:.4g}, the distance of a constant; standard error {one['standard_error']:.2%}; "
+            f"{one['samples']} samples, seed {one['seed']}",
+            at,
+        )
+        for one in told["composites"]
+        if "not_measured" not in one
+    )
+
+
+def _proof_checks(facts: Mapping[str, Facts]) -> tuple[Check, ...]:
+    """What building from scratch gave, where it was asked for."""
+    told = facts.get("prove")
+    if told is None:
+        return ()
+    at = parse_instant(told["done"])
+    return tuple(
+        Check(
+            f"the composite of {one['group']} equals, file by file, one built from scratch without the shards",
+            _proof_result(one),
+            at,
+        )
+        for one in told["composites"]
+    )
+
+
+def _proof_result(one: Facts) -> str:
+    if "not_proven" in one:
+        return f"not compared: {one['not_proven']}"
+    return f"differing: {', '.join(one['differing'])}" if one["differing"] else f"all {one['files']} files are equal"
 
 
 def _ledger_residual(erased: Facts) -> tuple[Residual, ...]:

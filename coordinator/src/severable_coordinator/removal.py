@@ -1,10 +1,14 @@
-"""A removal: from a party's acknowledged request to a receipt, in steps that are done once and resumed after a crash.
+"""A removal: from an acknowledged request or order to a receipt, in steps done once and resumed after a crash.
 
-    plan        what is affected, written down before anything is touched: a crash later loses none of it
-    withdraw    nothing that contains the shards is assembled, sampled or exported any more; open training is closed
+    plan        the shards withdrawn first of all (withdrawal.py): nothing that contains them is assembled, sampled or
+                exported from that moment on; then what is affected, written down before anything of it is touched
+    withdraw    their composites withdrawn too; open training is closed, and the owners' nodes are told
     erase       data key destroyed; weights, bank, routers and composites unlinked; the ledger's lines summed up and
                 dropped; bodies and free pages scrubbed
     rebuild     every affected group's composite from what remains, by the function that built the first
+    quality     what the removal changed for the others' data, where it was measured beforehand or a proof is asked for
+    prove       only where it is asked for: the same from scratch, in a fresh folder, compared file by file
+    recall      every recorded copy of what held them is recalled
     order       only where the contract stays, records having been erased: new training of exactly these shards
     receipt     what was done and what could not be, signed, logged, with its proof
 
@@ -14,11 +18,13 @@ done twice without harm. The shards' ids stay behind as tombstones.
 
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 from severable_coordinator.building import Building, Progress
-from severable_coordinator.errors import ConflictError
+from severable_coordinator.custody import KeysBackupStore, holding
+from severable_coordinator.errors import ConflictError, WithdrawnError
 from severable_coordinator.ledger import LedgerStore
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
@@ -32,8 +38,11 @@ from severable_coordinator.ports import (
     ShardStore,
     Vault,
 )
+from severable_coordinator.proving import Proving
+from severable_coordinator.recalling import Recalling
 from severable_coordinator.receipts import erasure_actions, receipt_of
 from severable_coordinator.requests import is_about_records
+from severable_coordinator.retained import Retained
 from severable_coordinator.shard_sets import bank_file
 from severable_coordinator.sub_shards import index_of
 from severable_coordinator.training import Training
@@ -42,8 +51,8 @@ from severable_trust.bundle import ReceiptBundle
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.instant import format_instant
+from severable_trust.order import RemovalOrder, read_trigger
 from severable_trust.receipt import Receipt
-from severable_trust.removal import ErasureRequest
 from severable_trust.statement import Kind, read_unverified, statement_id
 
 Facts = dict[str, Any]
@@ -64,11 +73,20 @@ class Removal:
     clock: Clock
     close_tasks: Callable[[str, Digest], int]  # party, contract -> how many were open
     training: Training
+    recalling: Recalling
     scrub: Callable[[], None]
+    proving: Proving
+    retained: Retained
+    keys_backups: KeysBackupStore
 
-    def run(self, record: RemovalRecord, progress: Progress) -> RemovalRecord:
-        """Do what is left to do of a removal; returns it fulfilled, with its receipt's bundle."""
-        if record.state == "fulfilled":
+    def run(self, record: RemovalRecord, progress: Progress, *, prove: bool = False) -> RemovalRecord:
+        """Do what is left to do of a removal, in its party's turn; returns it fulfilled, or as it ended before."""
+        with self.building.withdrawal.turns.carrying_out(record.party):
+            return self.run_in_turn(self.removals.removal(record.request), progress, prove=prove)
+
+    def run_in_turn(self, record: RemovalRecord, progress: Progress, *, prove: bool = False) -> RemovalRecord:
+        """The same for who has the party's turn already."""
+        if record.ended:
             return record
         self.removals.set_state(record.request, "in_progress")
         steps: dict[str, Callable[[RemovalRecord, Progress], Facts]] = {
@@ -76,14 +94,20 @@ class Removal:
             "withdraw": self._withdraw,
             "erase": self._erase,
             "rebuild": self._rebuild,
+            "quality": lambda removal, told: self._quality(removal, told, measure=prove),
+            **({"prove": self.prove} if prove else {}),
+            "recall": self._recall,
             **({"order": self._order} if is_about_records(record) else {}),
             "receipt": self._issue,
         }
-        for number, (name, step) in enumerate(steps.items()):
-            progress(f"removal: {name}", number, len(steps))
-            if name not in self.removals.steps(record.request):
-                facts = {**step(record, progress), "done": format_instant(self.clock())}
-                self.removals.finish_step(record.request, name, canonical.encode(facts))
+        with ExitStack() as stack:
+            for number, (name, step) in enumerate(steps.items()):
+                progress(f"removal: {name}", number, len(steps))
+                if name == "erase":  # a withdrawal waits for no other removal, all else does
+                    stack.enter_context(self.building.withdrawal.turns.removing())
+                if name not in self.removals.steps(record.request):
+                    facts = {**step(record, progress), "done": format_instant(self.clock())}
+                    self.removals.finish_step(record.request, name, canonical.encode(facts))
         progress("removal: done", len(steps), len(steps))
         return self.removals.removal(record.request)
 
@@ -96,6 +120,7 @@ class Removal:
 
     def _plan(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._subjects(record)
+        seconds = self.building.withdrawal.withdraw(subjects)
         names = self.vault.names(record.party)
         files = [[record.party, name] for name in names if any(shard.hex in name for shard in subjects)]
         for compartment in self.building.compartments(subjects):
@@ -106,6 +131,7 @@ class Removal:
         return {
             "parts": [[str(shard.recipe), index_of(shard)] for shard in shards if shard.claim],  # gone after `erase`
             "subjects": [str(subject) for subject in subjects],
+            "withdrawn_s": round(seconds, 4),
             "composites": [[c.group, str(c.id), str(c.router), c.state] for c in affected],
             "files": files,
             "key": self.vault.key_id(record.party),
@@ -114,8 +140,6 @@ class Removal:
 
     def _withdraw(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)
-        for subject in subjects:
-            self.shards.set_state(subject, ShardState.WITHDRAWN)
         for composite in self._holding(subjects):
             self.composites.set_state(composite.id, composite.group, "withdrawn")
         if is_about_records(record):  # what is open trains without the erased records already
@@ -125,6 +149,24 @@ class Removal:
 
     def _erase(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)
+        with self.building.withdrawal.erasing(subjects):
+            lines = self._erase_all(record, subjects)
+        plan = self.facts(record, "plan")
+        gone = not self.vault.key_id(record.party)
+        return {
+            "files": plan["files"],
+            "key": plan["key"] if gone else "",
+            "left": self._left(record, subjects),
+            "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
+            "ledger_left": len(self.ledger.lines(subjects)),
+            "keys_backups": [
+                [str(copy.id), format_instant(copy.taken)]
+                for copy in holding(self.keys_backups.backups(), plan["key"] if gone else "")
+            ],
+        }
+
+    def _erase_all(self, record: RemovalRecord, subjects: list[Digest]) -> int:
+        """Erase; returns how many of the ledger's lines went."""
         for subject in subjects:
             for name in (f"shards/{subject.hex}/", bank_file(subject), f"incoming/{subject.hex}/"):
                 self.vault.unlink(record.party, name)
@@ -140,28 +182,41 @@ class Removal:
         lines = self.ledger.erase(subjects)  # once they are tombstones: a draw under way settles its own lines
         self._destroy_key(record)
         self.scrub()
-        plan = self.facts(record, "plan")
-        gone = not self.vault.key_id(record.party)
-        return {
-            "files": plan["files"],
-            "key": plan["key"] if gone else "",
-            "left": self._left(record, subjects),
-            "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
-            "ledger_left": len(self.ledger.lines(subjects)),
-        }
+        return lines
 
     def _rebuild(self, record: RemovalRecord, progress: Progress) -> Facts:
-        changes = []
-        for group, before, router, state in self.facts(record, "plan")["composites"]:
-            if state != "live":
-                continue
+        used = {  # one a group; withdrawn is one that another removal, under way too, has taken out of use first
+            group: [group, before, router]
+            for group, before, router, state in self.facts(record, "plan")["composites"]
+            if state in {"live", "withdrawn"}
+        }
+        return {"composites": [[*known, *self._rebuilt(group, progress)] for group, known in used.items()]}
+
+    def _rebuilt(self, group: str, progress: Progress) -> list[str]:
+        """Composite, router and folder that a group has now; empty texts where nothing remains that it may hold."""
+        while True:
             try:
                 after, directory = self.building.assemble(group, progress)
-            except ConflictError:  # nothing remains that this group may hold
-                changes.append([group, before, router, "", "", ""])
-            else:
-                changes.append([group, before, router, str(after.id), str(after.router), directory.name])
-        return {"composites": changes}
+            except ConflictError:
+                return ["", "", ""]
+            except WithdrawnError:  # by another removal, meanwhile: again, without those shards
+                continue
+            return [str(after.id), str(after.router), directory.name]
+
+    def _recall(self, record: RemovalRecord, _progress: Progress) -> Facts:
+        """Recall what was handed out; nobody's answer is waited for."""
+        made = self.recalling.issue(record.request, record.contract, self._planned(record))
+        return {"recalls": [str(recall.id) for recall in made]}
+
+    def _quality(self, record: RemovalRecord, progress: Progress, *, measure: bool) -> Facts:
+        changes = self.facts(record, "rebuild")["composites"]
+        return {"composites": self.retained.of_removal(changes, self._planned(record), progress, measure=measure)}
+
+    def prove(self, record: RemovalRecord, progress: Progress) -> Facts:
+        """Build what the removal left from scratch, as if the shards had never been there, and compare."""
+        changes = self.facts(record, "rebuild")["composites"]
+        after = [Digest.parse(change[3]) for change in changes if change[3]]
+        return self.proving.prove(after, self._planned(record), progress)
 
     def _order(self, record: RemovalRecord, _progress: Progress) -> Facts:
         parts = [(Digest.parse(recipe), index) for recipe, index in self.facts(record, "plan")["parts"]]
@@ -169,7 +224,9 @@ class Removal:
         return {"batches": sorted({task.batch for task in tasks}), "tasks": [task.id for task in tasks]}
 
     def _issue(self, record: RemovalRecord, _progress: Progress) -> Facts:
-        facts = {step: self.facts(record, step) for step in ("plan", "erase", "rebuild")}
+        self.logbook.keep_roster_current()  # a receipt under a roster that has expired is refused
+        told = {"plan", "erase", "rebuild", "quality", "prove"} & self.removals.steps(record.request).keys()
+        facts = {step: self.facts(record, step) for step in told}
         receipt = receipt_of(
             record,
             receipt_id=str(uuid.uuid4()),
@@ -177,6 +234,7 @@ class Removal:
             issued=self.clock(),
             facts=facts,
             actions=erasure_actions(facts),
+            recalls=tuple(self.recalling.store.recalls(record.request)),
         )
         envelope = self._issued(record) or self.logbook.issue(receipt)
         bundle = ReceiptBundle(
@@ -202,8 +260,11 @@ class Removal:
 
     def _subjects(self, record: RemovalRecord) -> list[Digest]:
         """The shards that the request names, or all of the party's under the contract."""
-        named = read_unverified(record.envelope, ErasureRequest).subjects
-        held = self.shards.shards(None, record.party)
+        trigger, held = read_trigger(record.envelope), self.shards.shards(None, record.party)
+        named = trigger.subjects
+        if isinstance(trigger, RemovalOrder):  # it is about one contract, whatever else the party has agreed on since
+            versions = self.building.contracting.versions(record.contract)
+            held = [shard for shard in held if shard.contract in versions]
         if named:  # also one that another removal has erased since: the receipt answers for each that was asked for
             return [shard.id for shard in held if shard.id in named]
         return [shard.id for shard in held if shard.state is not ShardState.ERASED]

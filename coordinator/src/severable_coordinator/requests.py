@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.errors import NotFoundError, RefusedError
 from severable_coordinator.logbook import Logbook
+from severable_coordinator.orders import IN_FORCE, Orders, notice_end
 from severable_coordinator.ports import (
     Clock,
     ContractRecord,
@@ -19,18 +20,16 @@ from severable_coordinator.ports import (
     ShardStore,
 )
 from severable_trust.bundle import ReceiptBundle
-from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
+from severable_trust.order import read_trigger
 from severable_trust.removal import RECORDS, Acknowledgement, ErasureRequest
 from severable_trust.statement import Kind, open_statement, read_unverified, sign_statement
-
-_IN_FORCE = frozenset({ContractState.ACTIVE, ContractState.SUSPENDED})
 
 
 def is_about_records(record: RemovalRecord) -> bool:
     """Whether a removal is of single shards, to be replaced, under a contract that stays."""
-    return read_unverified(record.envelope, ErasureRequest).clause == RECORDS
+    return read_trigger(record.envelope).clause == RECORDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,7 @@ class Requests:
     removals: RemovalStore
     logbook: Logbook
     clock: Clock
+    orders: Orders
 
     def receive(self, party: str, envelope: Envelope) -> RemovalRecord:
         """Acknowledge a party's signed request; the same request again gets the same acknowledgement.
@@ -65,14 +65,15 @@ class Requests:
         if contract.party != party:
             raise RefusedError(f"contract {contract.id} is not yours")
         for subject in request.subjects:
-            if self.shards.shard(subject).party != party:
+            if not self._may_name(party, request, subject):
                 raise RefusedError(f"shard {subject} is not yours")
         now = self.clock()
         due = now
         if request.clause == RECORDS:
             self._require_staying(contract, request)
-        elif contract.state in _IN_FORCE:
-            due = self.contracting.terminate(contract, now)
+        elif contract.state in IN_FORCE:
+            self.contracting.terminate(contract, now)
+            due = notice_end(self.contracting.prove(contract).value, now)
         days = self.contracting.prove(contract).value.deletion.deadline_days
         acknowledgement = sign_statement(
             Acknowledgement(request=request_id, received=now, expected_completion=due + timedelta(days=days)),
@@ -88,11 +89,20 @@ class Requests:
         )
         self.logbook.record(Kind.ERASURE_REQUEST, envelope)
         self.logbook.record(Kind.ACKNOWLEDGEMENT, acknowledgement)
-        return self.removals.open(record)
+        return self.orders.judge(self.removals.open(record))
+
+    def _may_name(self, party: str, request: ErasureRequest, subject: Digest) -> bool:
+        """Whether a shard is the party's own; one that nobody knows may be named to end a contract, and is denied."""
+        try:
+            return self.shards.shard(subject).party == party
+        except NotFoundError:
+            if request.clause == RECORDS:
+                raise
+            return True
 
     def _require_staying(self, contract: ContractRecord, request: ErasureRequest) -> None:
         """Refuse records' erasure where the contract is not in force or is not the one of every shard. RefusedError."""
-        if contract.state not in _IN_FORCE:
+        if contract.state not in IN_FORCE:
             raise RefusedError(
                 f"contract {contract.id} is {contract.state}; only one in force gets its shards replaced"
             )
@@ -122,9 +132,7 @@ class Requests:
         return replace(bundle, roster=self.logbook.roster().envelope, proof=proof).to_bytes()
 
     def due(self, record: RemovalRecord) -> datetime:
-        """When a removal may begin: the end of the contract's notice period; at once where the contract stays."""
+        """When a removal may begin: as was promised in the acknowledgement, less the days that it may take."""
         contract = self.contracting.prove(self.contracts.contract(record.contract)).value
-        received = read_unverified(record.acknowledgement, Acknowledgement).received
-        if is_about_records(record):
-            return received
-        return received + timedelta(days=contract.notice_days)
+        promised = read_unverified(record.acknowledgement, Acknowledgement).expected_completion
+        return promised - timedelta(days=contract.deletion.deadline_days)

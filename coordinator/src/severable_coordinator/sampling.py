@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from diffusers.utils.logging import disable_progress_bar
 
 from severable_coordinator.building import Progress
+from severable_coordinator.new_directory import new_directory
 from severable_diffusion.attribution import Attribution
 from severable_diffusion.evaluation import CUMULATIVE, draw
 from severable_diffusion.pictures import grid, plot_weights
 from severable_diffusion.pipeline import CompositePipeline
 
+FILES = ("grid.png", "weights.png", "attribution.json")
+HandingOut = Callable[[], AbstractContextManager[None]]  # the moment in which files get their names
 Counted = Callable[[Attribution, Collection[str]], None]  # a draw, and the shards that could be used in it
 
 
@@ -25,6 +29,7 @@ def sample_composite(
     seed: int,
     progress: Progress,
     counted: Counted,
+    handing_out: HandingOut = nullcontext,
 ) -> list[Path]:
     """Sample `images` images from a composite directory and write grid.png, weights.png and attribution.json.
 
@@ -37,6 +42,7 @@ def sample_composite(
         seed: of the noise and of draws.
         progress: told after every denoising step.
         counted: told whose the images are, before any is written.
+        handing_out: the moment in which the files get their names; raises where they must not.
     """
     disable_progress_bar()  # ours says how far sampling is
     pipeline = CompositePipeline.from_pretrained(directory)
@@ -48,9 +54,13 @@ def sample_composite(
     leaders = [attribution.leader(image, final=False) for image in range(images)]
     labels = [f"{names[shard]} {weight:.0%}" for shard, weight in leaders]
     shards = [names[shard] for shard in attribution.shard_ids]
-    out.mkdir(parents=True, exist_ok=True)
-    grid(images_NCHW, labels, everyone=everyone).save(out / "grid.png")
-    plot_weights(out / "weights.png", attribution.trajectory_SNK, attribution.log_snr, shards, everyone=everyone)
     told_of = {"parties": dict(names), **attribution.to_dict()}
-    (out / "attribution.json").write_text(json.dumps(told_of, indent=2), encoding="utf-8")
-    return [out / name for name in ("grid.png", "weights.png", "attribution.json")]
+    with new_directory(out) as part:
+        grid(images_NCHW, labels, everyone=everyone).save(part / FILES[0])
+        plot_weights(part / FILES[1], attribution.trajectory_SNK, attribution.log_snr, shards, everyone=everyone)
+        (part / FILES[2]).write_text(json.dumps(told_of, indent=2), encoding="utf-8")
+        with handing_out():
+            out.mkdir(exist_ok=True)
+            for name in FILES:
+                (part / name).replace(out / name)
+    return [out / name for name in FILES]

@@ -1,7 +1,7 @@
 """A set of shards that may be used together, and where what is derived from shards is kept."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from severable_coordinator.errors import ConflictError
@@ -24,6 +24,13 @@ class ShardSet:
     def compartment(self) -> str:
         """Name of the vault compartment for what is derived from exactly this set."""
         return compartment_of(shard.id for shard in self.shards)
+
+    def without(self, party: str) -> "ShardSet | None":
+        """The set that a removal of a party leaves, with the others' lambdas as they are; None where it leaves none."""
+        kept = [pair for pair in zip(self.shards, self.weights, strict=True) if pair[0].party != party]
+        if not kept:
+            return None
+        return replace(self, shards=tuple(shard for shard, _ in kept), weights=tuple(weight for _, weight in kept))
 
 
 def parse_recipe(body: bytes) -> Recipe:

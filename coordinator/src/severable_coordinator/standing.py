@@ -1,5 +1,6 @@
 """What changes for a party that has joined: a new statement key, a cosignature of the log, an end to its trust."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -28,6 +29,7 @@ class Standing:
     parties: PartyStore
     logbook: Logbook
     unregister_node: NodeRemoval
+    suspend: Callable[[str], int] = lambda _party: 0  # puts the contracts of a revoked party on hold
 
     def rotate(self, party: str, envelope: Envelope) -> Envelope:
         """Take a party's new statement key, log the rotation and return the roster that names it.
@@ -73,6 +75,8 @@ class Standing:
     def revoke(self, party: str) -> Envelope:
         """Refuse a party's keys and certificates from now on; returns the roster that says so. For good.
 
+        Its contracts are put on hold; whether its shards go, the operator decides.
+
         Calls over certificates that were issued before are refused too: every call is held against the newest roster.
 
         Raises:
@@ -84,9 +88,24 @@ class Standing:
         if known.status == PartyStatus.REVOKED:
             raise ConflictError(f"party {party!r} is revoked already")
         self.parties.put_party(replace(known, status=PartyStatus.REVOKED))
+        self.suspend(party)
         roster = self.logbook.issue_roster()
         self.unregister_node(known.node_key)
         return roster
+
+    def finish_revocations(self) -> bool:
+        """Issue the roster that says so, should a crash have come between a revocation and it; returns whether one had.
+
+        Contracts of revoked parties are put on hold, too.
+        """
+        revoked = [party.id for party in self.parties.parties() if party.status == PartyStatus.REVOKED]
+        for party in revoked:
+            self.suspend(party)
+        active = {entry.id for entry in self.logbook.roster().value.parties if entry.status is PartyStatus.ACTIVE}
+        if active.isdisjoint(revoked):
+            return False
+        self.logbook.issue_roster()
+        return True
 
     def shut_out_revoked(self) -> None:
         """Shut out the nodes of revoked parties, should Flower not have heard of a revocation. EngineError."""

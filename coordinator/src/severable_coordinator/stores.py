@@ -9,14 +9,19 @@ from pathlib import Path
 from severable_coordinator.adapters.sql.composites import SqlCompositeStore
 from severable_coordinator.adapters.sql.contracts import SqlContractStore
 from severable_coordinator.adapters.sql.database import Database
+from severable_coordinator.adapters.sql.keys_backups import SqlKeysBackupStore
 from severable_coordinator.adapters.sql.ledger import SqlLedgerStore
+from severable_coordinator.adapters.sql.notices import SqlNoticeStore
 from severable_coordinator.adapters.sql.parties import SqlPartyStore
+from severable_coordinator.adapters.sql.recalls import SqlRecallStore
 from severable_coordinator.adapters.sql.removals import SqlRemovalStore
 from severable_coordinator.adapters.sql.shards import SqlShardStore
+from severable_coordinator.adapters.sql.sketches import SqlSketchStore
 from severable_coordinator.adapters.sql.tasks import SqlTaskStore
 from severable_coordinator.adapters.vault import DirectoryVault
 from severable_coordinator.config import Config, Layout
 from severable_coordinator.errors import ConfigError
+from severable_coordinator.tombstones import Tombstones
 
 
 def utc_now() -> datetime:
@@ -68,9 +73,30 @@ class Stores:
         return SqlRemovalStore(self.database)
 
     @cached_property
+    def recalls(self) -> SqlRecallStore:
+        """RecallStore."""
+        return SqlRecallStore(self.database)
+
+    @cached_property
+    def notice_store(self) -> SqlNoticeStore:
+        """NoticeStore."""
+        return SqlNoticeStore(self.database)
+
+    @cached_property
     def tasks(self) -> SqlTaskStore:
         """TaskStore."""
         return SqlTaskStore(self.database)
+
+    @cached_property
+    def keys_backups(self) -> SqlKeysBackupStore:
+        """KeysBackupStore."""
+        return SqlKeysBackupStore(self.database)
+
+    @cached_property
+    def tombstones(self) -> Tombstones:
+        """What keeps removed shards out."""
+        key = self.read(self.layout.sketch_key)
+        return Tombstones(shards=self.shards, sketches=SqlSketchStore(self.database), key=key)
 
     @cached_property
     def vault(self) -> DirectoryVault:

@@ -62,8 +62,7 @@ def write_composite(
     if directory.exists() and any(directory.iterdir()):
         raise CompositeError(f"{directory} is not empty; give a new directory")
     write_shards(directory / "shards", recipe, shards, lambdas)
-    scheduler = scheduler_for(recipe)
-    _write(directory / "scheduler" / "scheduler_config.json", scheduler.to_json_string().encode())
+    _write(directory / "scheduler" / "scheduler_config.json", scheduler_bytes(recipe))
     if router is not None:
         _write(directory / "router" / "config.json", router_config(router))
         _write(directory / "router" / SAFETENSORS_WEIGHTS_NAME, router_bytes(router))
@@ -71,10 +70,16 @@ def write_composite(
         "_class_name": PIPELINE_CLASS,
         "_diffusers_version": diffusers.__version__,
         "router": [None, None] if router is None else [type(router).__module__, type(router).__name__],
-        "scheduler": ["diffusers", type(scheduler).__name__],
+        "scheduler": ["diffusers", type(scheduler_for(recipe)).__name__],
         "shards": [ShardSet.__module__, ShardSet.__name__],
     }
     _write(directory / "model_index.json", _json(index))
+
+
+def scheduler_bytes(recipe: Recipe) -> bytes:
+    """Return the scheduler_config.json of a recipe's composites."""
+    config: str = scheduler_for(recipe).to_json_string()
+    return config.encode()
 
 
 def router_bytes(router: LearnedRouter) -> bytes:

@@ -29,6 +29,7 @@ from severable_diffusion.drive import Drive
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.images import to_pil
 from severable_diffusion.lots import Generators
+from severable_diffusion.recalled import refuse_recalled
 from severable_diffusion.shard_set import ShardSet
 from severable_diffusion.starts import start
 from severable_diffusion.strategy import strategy_for
@@ -80,7 +81,7 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
         """Load a composite from a local directory; nothing is downloaded, nothing but safetensors is opened.
 
         Raises:
-            CompositeError: if it is not a composite's directory.
+            CompositeError: if it is not a composite's directory, or was recalled (`severable_diffusion.recalled`).
             ShardError: if a shard's weights do not fit the recipe.
         """
         directory = Path(pretrained_model_name_or_path)
@@ -88,6 +89,7 @@ class CompositePipeline(DiffusionPipeline):  # type: ignore[misc]  # diffusers s
             raise CompositeError(
                 f"{directory} is no composite: it has no model_index.json; give an assembled directory"
             )
+        refuse_recalled(directory)
         options = {"low_cpu_mem_usage": False} | options | {"use_safetensors": True, "local_files_only": True}
         try:
             pipeline: Self = super().from_pretrained(str(directory), **options)

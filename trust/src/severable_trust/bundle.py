@@ -1,8 +1,9 @@
 """Receipt bundles: a receipt with everything a stranger needs to check it offline, given a trust root.
 
-One canonical JSON file: the receipt, the request it answers, the contract both rest on, the roster that says whose the
-keys are (all as signed envelopes), and the proof that the receipt is in the log. Every part is authenticated by the
-trust root, directly or through another part, and there is one spelling of each, so a change of any one byte is refused.
+One canonical JSON file: the receipt, the request or order it answers, the contract both rest on, the roster that says
+whose the keys are (all as signed envelopes), and the proof that the receipt is in the log. Every part is authenticated
+by the trust root, directly or through another part, and there is one spelling of each, so a change of any one byte is
+refused.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from severable_trust.envelope import Envelope
 from severable_trust.errors import MalformedError, StatementError
 from severable_trust.merkle import leaf_hash, verify_inclusion
 from severable_trust.note import Checkpoint, Cosigned, LogKey, LogProof, open_cosigned
+from severable_trust.order import RemovalOrder, open_trigger
 from severable_trust.removal import ErasureRequest, Receipt
 from severable_trust.roster import Roster
 from severable_trust.statement import Proven, open_statement
@@ -50,7 +52,7 @@ class ReceiptBundle:
 
     Attributes:
         receipt: signed by the coordinator.
-        request: signed by the party.
+        request: signed by the party; or an order, signed by the coordinator.
         contract: signed by both.
         roster: signed by the coordinator.
         proof: that the receipt's entry is in the log (C2SP tlog-proof).
@@ -89,7 +91,7 @@ class VerifiedReceipt:
 
     Attributes:
         receipt: what the coordinator states.
-        request: what the party asked.
+        request: what the party asked, or what the coordinator ordered.
         contract: what both had agreed.
         roster: whose the keys are.
         log_index: the receipt's place in the log, from 0.
@@ -98,7 +100,7 @@ class VerifiedReceipt:
     """
 
     receipt: Proven[Receipt]
-    request: Proven[ErasureRequest]
+    request: Proven[ErasureRequest] | Proven[RemovalOrder]
     contract: Proven[Contract]
     roster: Proven[Roster]
     log_index: int
@@ -114,8 +116,8 @@ class VerifiedReceipt:
 def verify_receipt(data: bytes, root: TrustRoot) -> VerifiedReceipt:
     """The receipt that this file proves, given whose signatures count.
 
-    It proves that the coordinator states the removal, that the party asked for it, and that the statement is in the
-    log. It does not prove that no copy was ever made.
+    It proves that the coordinator states the removal, that the party asked for it or the contract let the coordinator
+    order it, and that the statement is in the log. It does not prove that no copy was ever made.
 
     Raises:
         TrustError: a part is malformed, not signed by whom it must be, not in the log, or does not fit the others.
@@ -129,9 +131,10 @@ def verify_receipt(data: bytes, root: TrustRoot) -> VerifiedReceipt:
     roster.value.require_current(receipt.value.issued)
     # (3) The receipt's entry is in the log, under a checkpoint that the log (and every witness) signed.
     cosigned = _verify_logged(receipt, bundle.proof, root, roster.value)
-    # (4) The party signed the request that the receipt answers. A key revoked or replaced since then was the party's.
+    # (4) The party signed the request that the receipt answers, by a key that may have been revoked or replaced since;
+    # or the coordinator signed the order.
     party = roster.value.find(receipt.value.party)
-    request = open_statement(bundle.request, ErasureRequest, party.keys)
+    request = open_trigger(bundle.request, party.keys, root.coordinator_key)
     # (5) The party and the coordinator both signed the contract that receipt and request rest on.
     contract = open_agreement(bundle.contract, party.keys, [root.coordinator_key])
     # (6) The four say the same.
@@ -154,7 +157,9 @@ def _verify_logged(receipt: Proven[Receipt], proof: LogProof, root: TrustRoot, r
     return cosigned
 
 
-def _check_agreement(receipt: Proven[Receipt], request: Proven[ErasureRequest], contract: Proven[Contract]) -> None:
+def _check_agreement(
+    receipt: Proven[Receipt], request: Proven[ErasureRequest] | Proven[RemovalOrder], contract: Proven[Contract]
+) -> None:
     said, asked, agreed = receipt.value, request.value, contract.value
     _same("receipt's request", said.request, request.id)
     _same("receipt's contract", said.contract, contract.id)
@@ -166,6 +171,9 @@ def _check_agreement(receipt: Proven[Receipt], request: Proven[ErasureRequest], 
         raise StatementError(f"receipt: shard {missing[0]} was asked for but is not among the removed")
     if asked.submitted > said.issued:
         raise StatementError("receipt: was issued before its request was made")
+    if isinstance(asked, RemovalOrder):
+        _same("order's publisher", asked.publisher, said.publisher)
+        asked.require_allowed(agreed)
 
 
 def _same(what: str, found: object, expected: object) -> None:

@@ -1,4 +1,4 @@
-"""`severable-verify`: check a receipt, a contract, a composite, a shard or a whole log offline, given a trust root.
+"""`severable-verify`: check a receipt, recall, contract, composite, shard or a whole log offline, given a trust root.
 
 Exit codes: 0 verified, 1 refused (one line on stderr says why), 2 wrong usage or a file that cannot be read.
 """
@@ -22,6 +22,8 @@ from severable_trust.bundle import (
 )
 from severable_trust.canonical import MAX_BYTES
 from severable_trust.cli_files import list_directory, read_file
+from severable_trust.cli_recall import EXAMPLE as RECALL_EXAMPLE
+from severable_trust.cli_recall import add_recall_options, run_recall
 from severable_trust.cli_text import composite_report, contract_report, log_report, receipt_report, render, shard_report
 from severable_trust.errors import LogError, TrustError
 from severable_trust.log_bundle import MAX_LOG_BUNDLE, verify_log_bundle
@@ -34,6 +36,7 @@ _EXAMPLES = {
     "contract": "severable-verify contract contract.dsse.json --roster roster.dsse.json --trust-root trust-root.json",
     "composite": "severable-verify composite composites/public --trust-root trust-root.json --format json",
     "shard": "severable-verify shard shards/alice --trust-root trust-root.json --roster roster.dsse.json",
+    "recall": RECALL_EXAMPLE,
     "log": "severable-verify log log.json --trust-root trust-root.json",
 }
 
@@ -60,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     receipt.add_argument("file", type=Path, metavar="FILE", help="the receipt bundle")
     _add_cosigners(receipt)
     receipt.set_defaults(run=_receipt)
+    recall = _command(commands, "recall", "check a recall of what you were handed, and sign the answer to it")
+    add_recall_options(recall)
+    recall.set_defaults(run=run_recall)
     contract = _command(commands, "contract", "check a contract that both sides signed, and say it in plain sentences")
     contract.add_argument("file", type=Path, metavar="FILE", help="the contract's envelope")
     _add_roster(contract)

@@ -8,6 +8,7 @@ from severable_trust.composite import CompositeManifest
 from severable_trust.contract import describe
 from severable_trust.instant import format_instant
 from severable_trust.log_bundle import VerifiedLog
+from severable_trust.order import RemovalOrder
 from severable_trust.record import to_plain
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Proven
@@ -26,12 +27,14 @@ def receipt_report(verified: VerifiedReceipt) -> dict[str, Any]:
         "party": receipt.party,
         "contract": f"{agreed.uid} version {agreed.version}",
         "request": f"{verified.request.value.request_id} of {format_instant(verified.request.value.submitted)}",
+        **_ordered(verified),
         "shards_erased": [str(subject) for subject in receipt.subjects],
         "actions": to_plain(receipt.actions),
         "composites": to_plain(receipt.composites),
         "checks": to_plain(receipt.checks),
         "residual": to_plain(receipt.residual),
         "retained": to_plain(receipt.retained),
+        **({} if receipt.recalls is None else {"recalls": to_plain(receipt.recalls)}),
         "log": {
             "origin": verified.checkpoint.origin,
             "index": verified.log_index,
@@ -39,6 +42,18 @@ def receipt_report(verified: VerifiedReceipt) -> dict[str, Any]:
             "root": verified.checkpoint.root.hex(),
             "cosigned_by": {name: format_instant(at) for name, at in verified.cosigners},
         },
+    }
+
+
+def _ordered(verified: VerifiedReceipt) -> dict[str, Any]:
+    """What is said beside, where the coordinator ordered the removal and the party did not ask for it."""
+    order = verified.request.value
+    if not isinstance(order, RemovalOrder):
+        return {}
+    words = {"reason": order.reason, "evidence": order.evidence}
+    return {
+        "ordered_by": f"{order.publisher} on {order.clause}: {order.reason_code}",
+        **{name: text for name, text in words.items() if text},
     }
 
 

@@ -11,9 +11,12 @@ from typing import Self
 from severable_trust.agreement import open_agreement
 from severable_trust.composite import CompositeManifest
 from severable_trust.contract import Contract
+from severable_trust.denial import Denial
 from severable_trust.envelope import Envelope, pae
 from severable_trust.errors import SignatureError, StatementError
 from severable_trust.keys import PublicKey
+from severable_trust.order import RemovalOrder
+from severable_trust.recall import Recall, RecallAnswer
 from severable_trust.removal import Acknowledgement, ErasureRequest, Receipt
 from severable_trust.roster import Roster
 from severable_trust.rotation import KeyRotation
@@ -25,6 +28,7 @@ _STATEMENTS: Mapping[Kind, type[Predicate]] = {
     kind.KIND: kind
     for kind in (
         Contract, ShardClaim, CompositeManifest, ErasureRequest, Acknowledgement, Receipt, Roster, KeyRotation,
+        Recall, RecallAnswer, RemovalOrder, Denial,
     )
 }  # fmt: skip
 
@@ -91,12 +95,15 @@ class KeyRing:
         proven = open_statement(envelope, _STATEMENTS[kind], signers, threshold=len(signers))
         value: object = proven.value
         by_party = value.party if isinstance(value, ShardClaim | ErasureRequest | KeyRotation) else None
+        if isinstance(value, RecallAnswer) and value.said_by is None:
+            by_party = value.recipient
         self._require_holder(proven, by_party or self.root.coordinator_id)
         wanted = [value.previous.key_id, value.next.key_id] if isinstance(value, KeyRotation) else proven.signers[:1]
         if sorted(wanted) != list(proven.signers):
             raise SignatureError(f"{kind} {proven.id}: not signed by exactly the keys that it must be")
-        if isinstance(value, Receipt) and value.publisher != self.root.coordinator_id:
-            raise StatementError(f"receipt {proven.id}: publisher is {value.publisher}, not {self.root.coordinator_id}")
+        published = value.publisher if isinstance(value, Receipt | RemovalOrder | Denial) else self.root.coordinator_id
+        if published != self.root.coordinator_id:
+            raise StatementError(f"{kind} {proven.id}: publisher is {published}, not {self.root.coordinator_id}")
 
     def _open_contract(self, envelope: Envelope, signers: list[PublicKey]) -> None:
         own = self.root.coordinator_key

@@ -13,6 +13,7 @@ from typing import ClassVar
 from severable_trust.digest import Digest
 from severable_trust.errors import StatementError
 from severable_trust.instant import check_instant
+from severable_trust.recall import Artifact
 from severable_trust.statement import Kind, Record
 from severable_trust.terms import check_id, require_text, require_unique
 
@@ -120,6 +121,30 @@ class Retained:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecallNotice:
+    """A recall that the removal issued; its recipient is not named.
+
+    Attributes:
+        recall: statement id of the recall.
+        artifact: what had been handed out.
+        recalled: its digest.
+        replacement: content digest of the composite that takes its place, or None.
+        answer_by: when an answer is due.
+        answer: statement id of the recipient's answer, if there was one when the receipt was issued.
+    """
+
+    recall: Digest
+    artifact: Artifact
+    recalled: Digest
+    replacement: Digest | None
+    answer_by: datetime
+    answer: Digest | None
+
+    def __post_init__(self) -> None:
+        check_instant(self.answer_by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt(Record):
     """What one removal did.
 
@@ -137,6 +162,7 @@ class Receipt(Record):
         residual: what could not be reached.
         retained: what was kept on purpose.
         outcome: the result in a word or a line, such as `complete`.
+        recalls: what was recalled; None, and not written, where nothing of the shards had been handed out.
 
     Raises:
         StatementError: a field outside its range, or a subject without an action that erased it.
@@ -158,6 +184,7 @@ class Receipt(Record):
     residual: tuple[Residual, ...]
     retained: tuple[Retained, ...]
     outcome: str
+    recalls: tuple[RecallNotice, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subjects", tuple(sorted(self.subjects)))
@@ -168,6 +195,10 @@ class Receipt(Record):
         check_instant(self.issued)
         require_unique(self.subjects, "receipt: subjects")
         require_unique(tuple(change.group for change in self.composites), "receipt: composites")
+        if self.recalls is not None:
+            if not self.recalls:
+                raise StatementError("receipt: recalls is empty, leave it out")
+            require_unique(tuple(notice.recall for notice in self.recalls), "receipt: recalls")
         erased = {action.digest for action in self.actions}
         for subject in self.subjects:
             if subject not in erased:

@@ -61,7 +61,7 @@ class ErasureRequest(Record):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "subjects", tuple(sorted(self.subjects)))
-        _check_uuid(self.request_id)
+        check_request_id(self.request_id, "erasure request")
         check_id(self.party, "erasure request: party")
         require_text(self.clause, "erasure request: clause")
         require_text(self.reason_code, "erasure request: reason_code")
@@ -106,10 +106,11 @@ class Acknowledgement(Record):
         return (("request", self.request),)
 
 
-def _check_uuid(text: str) -> None:
+def check_request_id(text: str, what: str) -> None:
+    """Refuse an id that is not a UUID in its canonical lower-case form."""
     try:
         canonical = str(uuid.UUID(text))
     except ValueError as error:
-        raise StatementError(f"erasure request: request_id {text[:80]!r} is not a UUID") from error
+        raise StatementError(f"{what}: request_id {text[:80]!r} is not a UUID") from error
     if canonical != text:
-        raise StatementError(f"erasure request: request_id {text[:80]!r} is not a lower-case UUID with hyphens")
+        raise StatementError(f"{what}: request_id {text[:80]!r} is not a lower-case UUID with hyphens")

@@ -36,6 +36,10 @@ class Kind(StrEnum):
     RECEIPT = "receipt"
     ROSTER = "roster"
     KEY_ROTATION = "key-rotation"
+    RECALL = "recall"
+    RECALL_ANSWER = "recall-answer"
+    REMOVAL_ORDER = "removal-order"
+    DENIAL = "denial"
 
     @property
     def predicate_type(self) -> str:

@@ -100,7 +100,7 @@ class GrpcExchange:
         """Ask for the receipt of an erasure request."""
         with mapped(self._address):
             reply = self._stub.GetReceipt(wire.GetReceiptRequest(request=request), timeout=self._timeout_s)
-        return ReceiptStatus(reply.status, reply.bundle)
+        return ReceiptStatus(reply.status, reply.bundle, reply.denial)
 
     def open_upload(self, claim: bytes) -> Upload:
         """Open the upload of this claim, or find it again."""

@@ -12,7 +12,7 @@ from severable_client.home import Layout
 from severable_client.removal import Removal
 from severable_trust.digest import Digest
 
-_REMOVAL_FILES = ("request.dsse.json", "acknowledgement.dsse.json", "receipt.json")
+_REMOVAL_FILES = ("request.dsse.json", "acknowledgement.dsse.json", "receipt.json", "denial.dsse.json")
 
 
 @contextmanager
@@ -143,7 +143,7 @@ class FolderRemovalStore:
         home = self._folder / removal.id.hex
         with storage(f"{home} cannot be made"):
             home.mkdir(parents=True, exist_ok=True)
-        parts = (removal.request, removal.acknowledgement, removal.receipt)
+        parts = (removal.request, removal.acknowledgement, removal.receipt, removal.denial)
         for name, data in zip(_REMOVAL_FILES, parts, strict=True):
             if data:
                 write_whole(home / name, data)
@@ -160,7 +160,7 @@ class FolderRemovalStore:
 
     def _read(self, home: Path) -> Removal:
         with storage(f"{home} cannot be read"):
-            request, acknowledgement, receipt = (
+            request, acknowledgement, receipt, denial = (
                 path.read_bytes() if path.is_file() else b"" for path in (home / name for name in _REMOVAL_FILES)
             )
-        return Removal(request=request, acknowledgement=acknowledgement, receipt=receipt)
+        return Removal(request=request, acknowledgement=acknowledgement, receipt=receipt, denial=denial)

@@ -1,8 +1,8 @@
 """The ClientApp: a coordinator's message becomes a job request, the desk's report becomes the reply.
 
 It answers in milliseconds: jobs belong to the daemon, and "train" means "make sure that this job exists, tell me its
-state". Everything in a message is the coordinator's word and untrusted; here it is checked for form, at the desk
-against the contracts.
+state". A query of the same form means that the job is not wanted any more. Everything in a message is the coordinator's
+word and untrusted; here it is checked for form, at the desk against the contracts.
 """
 
 import os
@@ -33,19 +33,36 @@ _FORMS = {
 }
 
 
-def make_app(desk: Desk) -> ClientApp:
-    """Return a ClientApp that hands every well-formed request to the desk and refuses every other."""
+def make_app(desk: Desk, halt: Desk | None = None) -> ClientApp:
+    """Return a ClientApp that hands every well-formed request to the desk and refuses every other.
+
+    Args:
+        desk: makes sure that a job exists.
+        halt: ends one; where it is left out, none is ended by a message.
+    """
     made = ClientApp()
 
     @made.train()
     def train(message: Message, _context: Context) -> Message:
-        try:
-            report = desk(read_request(message.content))
-        except ValueError as error:
-            report = JobReport(state=JobState.REFUSED, step=0, steps=0, detail=str(error))
-        return Message(RecordDict({REPORT_RECORD: _record(report)}), reply_to=message)
+        return _answer(message, desk)
+
+    @made.query()
+    def stop(message: Message, _context: Context) -> Message:
+        return _answer(message, halt or _halts_nothing)
 
     return made
+
+
+def _answer(message: Message, desk: Desk) -> Message:
+    try:
+        report = desk(read_request(message.content))
+    except ValueError as error:
+        report = JobReport(state=JobState.REFUSED, step=0, steps=0, detail=str(error))
+    return Message(RecordDict({REPORT_RECORD: _record(report)}), reply_to=message)
+
+
+def _halts_nothing(_request: JobRequest) -> JobReport:
+    return JobReport(state=JobState.REFUSED, detail="no job is ended by a message here")
 
 
 def read_request(content: RecordDict) -> JobRequest:
@@ -86,4 +103,8 @@ def _installed_desk(request: JobRequest) -> JobReport:
     return bootstrap.job_desk(Path(os.environ[HOME_VARIABLE]))(request)
 
 
-app = make_app(_installed_desk)
+def _installed_halt(request: JobRequest) -> JobReport:
+    return bootstrap.job_halt(Path(os.environ[HOME_VARIABLE]))(request)
+
+
+app = make_app(_installed_desk, _installed_halt)

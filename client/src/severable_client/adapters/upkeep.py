@@ -36,7 +36,7 @@ def in_step(home: Home, on_problem: Callable[[str], None]) -> None:
             on_problem(f"the coordinator does not take this party's cosignature: {error}")
         refresh(exchange, home.holdings, on_problem)
         for removal in home.removals.all():
-            if removal.acknowledgement and not removal.receipt:
+            if removal.acknowledgement and not removal.ended:
                 fetch_receipt(removal, exchange, home.removals, home.trust_root)
         settle_erasures(home, exchange)
 

@@ -110,7 +110,8 @@ class ExchangeService(rpc.ExchangeServicer):
     def GetReceipt(self, request: pb.GetReceiptRequest, context: grpc.ServicerContext) -> pb.GetReceiptReply:
         """See the .proto."""
         record = self._requests.removal(self._caller(context), Digest.parse(request.request))
-        return pb.GetReceiptReply(status=record.state, bundle=self._requests.receipt(record))
+        bundle = self._requests.receipt(record)
+        return pb.GetReceiptReply(status=record.state, bundle=bundle, denial=record.denial)
 
     @mapped
     def OpenUpload(self, request: pb.OpenUploadRequest, context: grpc.ServicerContext) -> pb.OpenUploadReply:

@@ -1,5 +1,6 @@
 """Founding a coordinator's home: keys, certificates, configuration, the Flower bundle, an empty log with a roster."""
 
+import secrets
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from severable_coordinator.adapters.signing import read_signer
 from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.config import Config, Layout
 from severable_coordinator.errors import ConfigError, ConflictError
+from severable_coordinator.weight_sketch import KEY_BYTES
 from severable_trust.keys import PemSigner, PublicKey
 from severable_trust.note import LogSigner
 from severable_trust.trust_root import TrustRoot
@@ -62,6 +64,7 @@ def _make_keys(layout: Layout, config: Config, now: datetime, public: PublicKey 
         "server.key": server.private_key,
         **({"statement.pem": PemSigner.generate().private_pem()} if public is None else {}),
         "log.pem": log.private_pem(),
+        "sketch.key": secrets.token_bytes(KEY_BYTES),
     }.items():
         write_private(layout.keys / name, data)
     if public is not None:

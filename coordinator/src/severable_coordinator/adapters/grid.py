@@ -25,19 +25,35 @@ class GridNodes:
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
         self._asked: dict[str, str] = {}  # task id, by the id of the message that asks for it
+        self._stopping: dict[str, str] = {}  # the same of messages that end a job
+        self._stopped: set[str] = set()
 
     def send(self, tasks: Sequence[Task]) -> frozenset[str]:
         """Send a message for each task whose node is online."""
-        online = {openssh_line(node.public_key): node.node_id for node in self._grid.get_nodes()}
-        reachable = [task for task in tasks if openssh_line(task.node_key) in online]
-        if not reachable:
-            return frozenset()
-        messages = [_request(task, online[openssh_line(task.node_key)]) for task in reachable]
-        ids = self._grid.push_messages(messages)
-        # Flower gives None in place of an id for a message that it did not take.
-        sent = {message: task.id for message, task in zip(ids, reachable, strict=False) if message}
+        sent = self._push(tasks, MessageType.TRAIN)
         self._asked |= sent
         return frozenset(sent.values())
+
+    def stop(self, tasks: Sequence[Task]) -> frozenset[str]:
+        """Tell nodes that are online to end their jobs; any report will do, a job is ended or not there."""
+        for reply in self._grid.pull_messages(list(self._stopping)) if self._stopping else ():
+            task_id = self._stopping.pop(reply.metadata.reply_to_message_id, None)
+            if task_id and isinstance(read_reply(reply), JobReport):  # else it is told again
+                self._stopped.add(task_id)
+        waiting = set(self._stopping.values()) | self._stopped
+        self._stopping |= self._push([task for task in tasks if task.id not in waiting], MessageType.QUERY)
+        return frozenset(self._stopped)
+
+    def _push(self, tasks: Sequence[Task], kind: str) -> dict[str, str]:
+        """Send messages to the nodes that are online; returns task ids by the ids of the messages sent."""
+        online = {openssh_line(node.public_key): node.node_id for node in self._grid.get_nodes()} if tasks else {}
+        reachable = [task for task in tasks if openssh_line(task.node_key) in online]
+        if not reachable:
+            return {}
+        messages = [_request(task, online[openssh_line(task.node_key)], kind) for task in reachable]
+        ids = self._grid.push_messages(messages)
+        # Flower gives None in place of an id for a message that it did not take.
+        return {message: task.id for message, task in zip(ids, reachable, strict=False) if message}
 
     def answers(self) -> Mapping[str, JobReport | Silence]:
         """Collect the answers that are there."""
@@ -50,11 +66,11 @@ class GridNodes:
         return got
 
 
-def _request(task: Task, node_id: int) -> Message:
+def _request(task: Task, node_id: int, kind: str) -> Message:
     fields = {"task": task.id, "nonce": task.nonce, "contract": task.contract, "recipe": task.recipe}
     part = {} if task.sub_shard is None else {"sub_shard": task.sub_shard}
     content = RecordDict({JOB_RECORD: ConfigRecord({**fields, **part})})
-    return Message(content, dst_node_id=node_id, message_type=MessageType.TRAIN, ttl=MESSAGE_TTL_S)
+    return Message(content, dst_node_id=node_id, message_type=kind, ttl=MESSAGE_TTL_S)
 
 
 def read_reply(reply: Message) -> JobReport | Silence:

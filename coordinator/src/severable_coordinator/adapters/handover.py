@@ -21,6 +21,7 @@ from severable_coordinator.adapters.handover_out import CLAIM, CONTRACT, RECIPE,
 from severable_coordinator.adapters.recipes import record_of
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError, RefusedError
+from severable_coordinator.intake import Copied
 from severable_coordinator.membership import PartyRecord
 from severable_coordinator.ports import ContractRecord, RecipeRecord, ShardRecord, ShardState
 from severable_coordinator.shard_sets import parse_recipe
@@ -32,7 +33,7 @@ from severable_trust.contract import Contract, ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.roster import PartyStatus, Roster, RosterParty
-from severable_trust.shard import ShardClaim
+from severable_trust.shard import WEIGHTS, ShardClaim
 from severable_trust.statement import Kind, Proven, open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.trust_root import TrustRoot, open_roster
@@ -63,7 +64,10 @@ def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -
     names = [file.name for file in claim.value.files]
     with ExitStack() as stack:
         files = {name: stack.enter_context(_open(directory / name)) for name in names}
-        admit(claim_bytes, files, _policy(coordinator, claim.value, contract, recipe, roster))
+        sketching = coordinator.tombstones.sketching(sum(f.size for f in claim.value.files if f.name == WEIGHTS))
+        read = {n: Copied(stream, sketching.feed) if n == WEIGHTS else stream for n, stream in files.items()}
+        admit(claim_bytes, read, _policy(coordinator, claim.value, contract, recipe, roster))
+        coordinator.tombstones.refuse_weights(sketching.sketch())
         for name, stream in files.items():
             stream.seek(0)
             chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
@@ -72,6 +76,7 @@ def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -
     record = ContractRecord(id=contract.id, party=party.id, envelope=contract_bytes, state=ContractState.ACTIVE)
     coordinator.contracts.put(record)
     _keep_party(coordinator, party.id, roster)
+    coordinator.tombstones.keep(claim.id, sketching.sketch())
     return _keep(coordinator, claim, claim_bytes)
 
 
@@ -141,9 +146,7 @@ def _refuse_what_ended_here(
         raise RefusedError(f"party {party.id} is revoked here; an import does not bring it back")
     if known is not None and not {key.key_id for key in known.keys} & {key.key_id for key in party.keys}:
         raise RefusedError(f"party {party.id} is known here under another key; it is not the one in the handover")
-    for shard in coordinator.shards.shards(None, party.id):
-        if shard.id == claim.id and shard.state is not ShardState.LIVE:
-            raise RefusedError(f"shard {claim.id} was removed and does not come back; train a new one")
+    coordinator.tombstones.refuse_id(claim.id)
     for record in coordinator.contracts.contracts(party.id):
         if record.id == contract and record.state is not ContractState.ACTIVE:
             raise RefusedError(f"contract {contract} is {record.state} here; an import does not bring it back")

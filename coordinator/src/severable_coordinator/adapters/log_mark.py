@@ -6,6 +6,7 @@ that day. Only something that was not put back with it can tell.
 
 from pathlib import Path
 
+from severable_coordinator.adapters.exclusive import exclusive
 from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.errors import StorageError
 
@@ -30,6 +31,10 @@ class LogMark:
         return int(text)
 
     def raise_to(self, size: int) -> None:
-        """Note a size that has been committed; a smaller one than before changes nothing."""
-        if size > self.size():
-            write_private(self._path, b"%d\n" % size)
+        """Note a size that has been committed; a smaller one than before changes nothing.
+
+        One at a time: of two appends at once the later one's size stays.
+        """
+        with exclusive(self._path.with_name(f"{self._path.name}.lock")):
+            if size > self.size():
+                write_private(self._path, b"%d\n" % size)

@@ -11,8 +11,11 @@ from contextlib import contextmanager
 import grpc
 
 from severable_coordinator.adapters import engine, leftovers
+from severable_coordinator.adapters.enforcer import Enforcer
 from severable_coordinator.adapters.enrolment_server import EnrolmentService, serve_enrolment
 from severable_coordinator.adapters.exchange_server import ExchangeService, serve_exchange
+from severable_coordinator.adapters.idle import IdlePreparing
+from severable_coordinator.adapters.notice_sender import NoticeSender
 from severable_coordinator.adapters.server_certificate import keep_current
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.config import Layout
@@ -54,13 +57,20 @@ def serve(coordinator: Coordinator, say: Say) -> None:
         engine.prepare(coordinator.engine)
         servers = _start_servers(coordinator)
         children: dict[str, subprocess.Popen[bytes]] = {}
+        enforcer, sender = Enforcer(coordinator, say), NoticeSender(coordinator, say)
+        idle = IdlePreparing(coordinator, say)
         try:
             _start_engine(coordinator, children)
             coordinator.standing.shut_out_revoked()
             _announce(coordinator, say)
+            enforcer.start()
+            sender.start()
             watched = 0
             while not stop.wait(_WATCH_S):
                 _refuse_the_dead(coordinator, children)
+                enforcer.tick()
+                idle.tick()
+                coordinator.admission.intakes.sweep()
                 watched += 1
                 if watched % _CARE_EVERY == 0:
                     coordinator.logbook.keep_roster_current()
@@ -69,6 +79,9 @@ def serve(coordinator: Coordinator, say: Say) -> None:
                         _end_children(children, say)
                         _start_engine(coordinator, children)
         finally:
+            idle.end()
+            enforcer.stop()
+            sender.stop()
             _end(coordinator, servers, children, say)
             leftovers.note(coordinator.layout.children, ())
 

@@ -26,6 +26,7 @@ class SteadyClock:
     def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
         self._path, self._clock = path, clock
         self._kept: datetime | None = None
+        self._marked = False  # whether the file was ever there
         self._lock = threading.Lock()
 
     def __call__(self) -> datetime:
@@ -35,6 +36,9 @@ class SteadyClock:
             if self._kept is None or now >= self._kept + _KEPT_EVERY:
                 self._kept = self._keep(now)
             kept = self._kept
+        if now < kept - TOLERANCE and self._marked and self._read() is None:  # the operator took a wrong time away
+            with self._lock:
+                self._kept = kept = self._keep(now)
         if now < kept - TOLERANCE:
             raise ConfigError(
                 f"this machine's clock says {format_instant(now)}, but {format_instant(kept)} was told before; "
@@ -45,10 +49,12 @@ class SteadyClock:
     def _keep(self, now: datetime) -> datetime:
         """The later of now and what any process kept before."""
         before = self._read()
+        self._marked = self._marked or before is not None
         if before is not None and before >= now:
             return before
         with suppress(OSError, StorageError):  # neither a full disk nor another process that keeps it, too, stops it
             write_private(self._path, format_instant(now).encode() + b"\n")
+            self._marked = True
         return now
 
     def _read(self) -> datetime | None:

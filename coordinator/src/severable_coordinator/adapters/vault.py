@@ -130,34 +130,43 @@ class DirectoryVault:
         """See Vault."""
         return sorted(path.name for path in self._files.iterdir() if path.is_dir())
 
+    def key_names(self) -> list[str]:
+        """See Vault."""
+        return sorted(path.stem for path in self._keys.glob("*.json"))
+
     def unlink(self, party: str, prefix: str) -> list[str]:
         """See Vault."""
         names = self.names(party, prefix)
-        for name in names:
-            self._path(party, name).unlink()
         base = self._files / party
-        for directory in [*sorted(base.rglob("*"), reverse=True), base]:
-            if directory.is_dir() and not any(directory.iterdir()):
-                directory.rmdir()
+        with _cannot_erase():
+            for name in names:
+                self._path(party, name).unlink(missing_ok=True)
+            for directory in [*sorted(base.rglob("*"), reverse=True), base]:
+                if directory.is_dir() and not any(directory.iterdir()):
+                    directory.rmdir()
         return names
 
     def key_id(self, party: str) -> str:
         """See Vault."""
-        path = self._keys / f"{party}.json"
-        return Digest.of(path.read_bytes()).hex[:16] if path.is_file() else ""
+        keyset = self._keyset(party)
+        return Digest.of(keyset).hex[:16] if keyset else ""
 
     def destroy_key(self, party: str) -> str:
         """See Vault. The keyset is overwritten before it is unlinked; a copy-on-write disk may keep the old block."""
-        path = self._keys / f"{party}.json"
-        key_id = self.key_id(party)
-        if not key_id:
-            return ""
-        with path.open("r+b") as stream:
-            stream.write(b"\0" * path.stat().st_size)
-            stream.flush()
-            os.fsync(stream.fileno())
-        path.unlink()
+        path, key_id = self._keys / f"{party}.json", self.key_id(party)
+        if path.is_file():
+            with _cannot_erase():
+                with path.open("r+b") as stream:
+                    stream.write(b"\0" * path.stat().st_size)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                path.unlink()
         return key_id
+
+    def _keyset(self, party: str) -> bytes:
+        """The party's keyset; empty when there is none, or when its destruction was cut off after the overwriting."""
+        path = self._keys / f"{party}.json"
+        return path.read_bytes().strip(b"\0") if path.is_file() else b""
 
     def _path(self, party: str, name: str) -> Path:
         try:
@@ -167,9 +176,12 @@ class DirectoryVault:
         return self._files / party / name
 
     def _primitive(self, party: str, *, create: bool) -> streaming_aead.StreamingAead:
-        path = self._keys / f"{party}.json"
-        if path.is_file():
-            handle = tink.json_proto_keyset_format.parse(path.read_text(), secret_key_access.TOKEN)
+        path, keyset = self._keys / f"{party}.json", self._keyset(party)
+        if keyset:
+            try:
+                handle = tink.json_proto_keyset_format.parse(keyset.decode(), secret_key_access.TOKEN)
+            except (tink.TinkError, UnicodeDecodeError) as error:
+                raise StorageError(f"{path}: the data key is damaged; restore it from the keys' backup") from error
         elif create:
             handle = tink.new_keyset_handle(streaming_aead.streaming_aead_key_templates.AES256_GCM_HKDF_1MB)
             write_private(path, tink.json_proto_keyset_format.serialize(handle, secret_key_access.TOKEN).encode())
@@ -240,6 +252,17 @@ def write_private(path: Path, data: bytes) -> None:
 
 def _bound(party: str, name: str) -> bytes:
     return f"{party}/{name}".encode()
+
+
+@contextmanager
+def _cannot_erase() -> Iterator[None]:
+    """A disk that refuses to delete is one line, and nothing is said to be erased that is not."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename}: cannot be erased ({error.strerror}); see to the disk and do it again: it goes on here"
+        ) from error
 
 
 @contextmanager

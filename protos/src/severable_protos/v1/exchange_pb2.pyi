@@ -434,19 +434,23 @@ class GetReceiptReply(_message.Message):
 
     STATUS_FIELD_NUMBER: _builtins.int
     BUNDLE_FIELD_NUMBER: _builtins.int
+    DENIAL_FIELD_NUMBER: _builtins.int
     status: _builtins.str
-    """open, in_progress, fulfilled"""
+    """open, in_progress, fulfilled, denied, expired"""
     bundle: _builtins.bytes
     """docs/formats/receipt-bundle.md; empty until fulfilled"""
+    denial: _builtins.bytes
+    """docs/formats/denial.md; where it is denied or has expired"""
     def __init__(
         self,
         *,
         status: _builtins.str = ...,
         bundle: _builtins.bytes = ...,
+        denial: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle", b"bundle", "denial", b"denial", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

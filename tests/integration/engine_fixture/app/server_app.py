@@ -22,6 +22,9 @@ class FileTasks:
     def __init__(self, home: Path) -> None:
         self.home = home
 
+    def closed(self, _batch: str) -> list[dispatch.Task]:
+        return []
+
     def open_tasks(self, batch: str) -> list[dispatch.Task]:
         tasks = [dispatch.Task(**task) for task in json.loads((self.home / "tasks.json").read_text())]
         return [task for task in tasks if task.batch == batch]

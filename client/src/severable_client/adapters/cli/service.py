@@ -85,7 +85,7 @@ def status(home: HomeOption = DEFAULT_HOME, how: FormatOption = Format.TEXT) -> 
 
 def _with_receipt(removal: Removal, home: Home) -> Removal:
     """Ask for an outstanding receipt, but do not wait long for it."""
-    if removal.receipt or not removal.acknowledgement:
+    if removal.ended or not removal.acknowledgement:
         return removal
     try:
         with home.exchange(RECEIPT_TIMEOUT_S) as exchange:
@@ -103,6 +103,9 @@ def _removal_line(removal: Removal, home: Home) -> str:
         return (
             f"removal {short(str(removal.id))}: {receipt.receipt.value.outcome}, receipt of {issued} verified: {path}"
         )
+    if (refusal := removal.refusal) is not None:
+        decided = f"{refusal.reason_code.state} on {_when(refusal.decided)}: {refusal.reason_code}, {refusal.reason}"
+        return f"removal {short(str(removal.id))}: {decided}; {path.with_name('denial.dsse.json')}"
     answer = removal.answer
     if answer is None:
         again = "the daemon asks again" if removal.says.clause == RECORDS else "run `contract terminate` again"
@@ -138,6 +141,7 @@ def _facts(home: Home, removals: tuple[Removal, ...]) -> dict[str, object]:
                 "contract": str(removal.says.contract),
                 "acknowledged": bool(removal.acknowledgement),
                 "receipt": str(home.layout.removals / removal.id.hex / "receipt.json") if removal.receipt else None,
+                "denied": None if (refusal := removal.refusal) is None else f"{refusal.reason_code}: {refusal.reason}",
             }
             for removal in removals
         ],

@@ -5,15 +5,22 @@ import sys
 import typer
 
 from severable_coordinator.adapters.cli import (
+    backup,
     build,
     certificate,
     contract,
     evaluate,
     ledger,
     log,
+    notices,
     party,
+    prove,
+    readiness,
+    recall,
     receipt,
-    remove,
+    recipient,
+    removals,
+    report,
     serve,
     shards,
     train,
@@ -40,8 +47,18 @@ app.command("assemble")(build.assemble)
 app.command("sample")(build.sample)
 app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("ledger", epilog=ledger.EXAMPLE)(ledger.ledger)
-app.command("remove")(remove.remove)
+app.command("readiness", epilog=readiness.EXAMPLE)(readiness.readiness)
+app.add_typer(removals.app, name="remove", help=removals.HELP, epilog=removals.GROUP_EXAMPLE)
+app.command("removals", epilog=removals.EXAMPLE)(removals.removals)
+app.command("prove", epilog=prove.EXAMPLE)(prove.prove)
+app.command("notices", epilog=notices.EXAMPLE)(notices.notices)
 app.command("receipt", epilog=receipt.EXAMPLE)(receipt.receipt)
+app.command("report", epilog=report.EXAMPLE)(report.report)
+app.add_typer(recall.app, name="recall", help="List, show and export recalls, and take answers to them.")
+app.add_typer(recipient.app, name="recipient", help="Who is handed copies, and what they were handed.")
+app.command("backup", epilog=backup.BACKUP_EXAMPLE)(backup.backup)
+app.command("restore", epilog=backup.RESTORE_EXAMPLE)(backup.restore)
+app.command("keys-backups")(backup.keys_backups)
 app.add_typer(log.app, name="log")
 app.add_typer(certificate.app, name="certificate", help="Renew the servers' certificate.")
 

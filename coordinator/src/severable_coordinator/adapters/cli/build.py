@@ -29,16 +29,19 @@ def build_router(group: Group = DEFAULT_GROUP, home: Home = DEFAULT_HOME) -> Non
 def assemble(
     group: Group = DEFAULT_GROUP,
     out: Annotated[Path | None, typer.Option(help="Copy the composite's directory here, for its recipient.")] = None,
+    recipient: Annotated[
+        str, typer.Option(help="Whom the copy is for, as recalls will name it; the group if left out.")
+    ] = "",
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Assemble the composite that a group may hold now, and sign its manifest.
 
-    Example: severable-coordinator assemble --group licensees --out ./composite
+    Example: severable-coordinator assemble --group licensees --out ./composite --recipient museum
     """
     coordinator = open_home(home)
     record, directory = coordinator.building.assemble(group, ProgressLines())
     print(f"composite {record.id} of {len(record.members)} shards")
-    print(directory if out is None else coordinator.building.export(record, out))
+    print(directory if out is None else coordinator.exporting.export(record, out, recipient))
 
 
 def sample(

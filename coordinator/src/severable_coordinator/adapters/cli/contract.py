@@ -1,4 +1,4 @@
-"""`contract offer`, `template`, `list`, `show`, `suspend` and `resume`."""
+"""`contract offer`, `template`, `list`, `show`, `suspend`, `resume` and `breach`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,13 +8,16 @@ import typer
 
 from severable_coordinator.adapters.cli.options import DEFAULT_GROUP, DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
+from severable_coordinator.adapters.cli.removals import said
 from severable_coordinator.adapters.terms_file import TEMPLATE, Draft, read_terms
 from severable_coordinator.bootstrap import Coordinator, open_home, read_recipe
 from severable_coordinator.errors import ConfigError, NotFoundError
 from severable_coordinator.offers import Terms
+from severable_coordinator.orders import Cause
 from severable_coordinator.ports import ContractRecord, ContractStore
 from severable_trust.contract import Action, Contract, describe
 from severable_trust.digest import Digest
+from severable_trust.order import OrderClause, OrderReason
 from severable_trust.statement import read_unverified, statement_id
 from severable_trust.terms import MAX_SUB_SHARDS
 
@@ -152,6 +155,23 @@ def resume(contract: ContractId, home: Home = DEFAULT_HOME) -> None:
     record = find(coordinator.contracts, contract)
     coordinator.contracting.resume(record)
     print(f"contract {record.id} with {record.party} is in force again")
+
+
+@app.command(
+    epilog="Example: severable-coordinator contract breach sha256:3f2a --reason-code false-statement --evidence '...'"
+)
+def breach(
+    contract: ContractId,
+    reason_code: Annotated[OrderReason, typer.Option(help="What was broken, one of a breach's reasons.")],
+    evidence: Annotated[str, typer.Option(help="What shows it, in words; the party and every auditor read them.")],
+    reason: Annotated[str, typer.Option(help="More words.")] = "",
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Find a breach: the contract ends at once, and the removal of the party's shards is ordered, signed and logged."""
+    coordinator = open_home(home)
+    record = find(coordinator.contracts, contract)
+    cause = Cause(clause=OrderClause.BREACH, code=reason_code, reason=reason, evidence=evidence)
+    said(coordinator, coordinator.orders.order(record.id, cause))
 
 
 def find(contracts: ContractStore, beginning: str) -> ContractRecord:

@@ -1,4 +1,4 @@
-"""`party`: inviting, letting in, certifying, revoking, listing."""
+"""`party`: inviting, letting in, certifying, revoking, seeing out, listing."""
 
 import base64
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from severable_coordinator.adapters.authority import fingerprint
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
+from severable_coordinator.adapters.cli.removals import said
 from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.bootstrap import open_home
 from severable_coordinator.errors import RefusedError
@@ -107,7 +108,29 @@ def revoke(
         typer.confirm(f"revoke {name} for good? What it signed before stays valid", abort=True)
     version = open_statement(coordinator.standing.revoke(name), Roster, [coordinator.logbook.key]).value.version
     print(f"{name} is revoked; the roster is now version {version}")
-    print("its contracts and shards stay: end them with `remove`, or invite the party anew under another name")
+    print(
+        f"its contracts are on hold; whether its shards go, you decide: `remove order {name} --reason-code key-revoked`"
+    )
+
+
+@app.command("exit", epilog="Example: severable-coordinator party exit hospital-a --yes")
+def see_out(
+    name: Annotated[str, typer.Argument(help="The party's id, as `party list` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why, in words; the party reads them.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """See a party out: its contract is terminated, its shards removed; then its keys, node and invites are revoked."""
+    coordinator = open_home(home)
+    coordinator.parties.party(name)
+    if not yes:
+        typer.confirm(f"end the contract of {name}, remove its shards and revoke it for good?", abort=True)
+    record = coordinator.exits.ask(name, reason)
+    if record is None:
+        print(f"{name} has left: certificates, roster entry, Flower node and invites are revoked")
+        return
+    said(coordinator, record)
+    print(f"once it is fulfilled, `up` revokes {name}'s certificates, roster entry, Flower node and invites")
 
 
 @app.command("list", epilog="Example: severable-coordinator party list --format json")

@@ -2,20 +2,20 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from severable_coordinator.adapters.carrying import carry_out
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import ProgressLines, listing
-from severable_coordinator.adapters.engine import submit
+from severable_coordinator.adapters.cli.prove import print_proof
 from severable_coordinator.bootstrap import Coordinator, open_home
-from severable_coordinator.errors import ConflictError, EngineError, NotFoundError
+from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.ports import RemovalRecord
-from severable_coordinator.requests import is_about_records
-from severable_trust.removal import ErasureRequest
-from severable_trust.statement import read_unverified
+from severable_trust.order import read_trigger
 
 
 def remove(
@@ -24,10 +24,15 @@ def remove(
     ] = "",
     show: Annotated[bool, typer.Option("--list", help="Only list removals and their states.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write the receipt to this file (one removal).")] = None,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Also build the set without the shards from scratch, and compare all files.")
+    ] = False,
     how: As = Format.TEXT,
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Carry out requested removals: withdraw, erase, rebuild, receipt. Run it again after a crash: it goes on.
+    """Carry out removals that are due: withdraw, erase, rebuild, receipt. Run it again after a crash: it goes on.
+
+    `up` does it by itself when they are due; `remove order` orders one, `remove deny` refuses one.
 
     Where a party erased single records, its contract stays, and exactly the shards that held them are trained anew.
 
@@ -41,18 +46,27 @@ def remove(
     if out is not None and len(due) != 1:
         raise ConflictError(f"--out takes one receipt, {len(due)} removals are due; name the party")
     for record in due:
-        done = coordinator.removal.run(record, ProgressLines())
+        say = partial(print, file=sys.stderr)
+        done = carry_out(coordinator, record.request, ProgressLines(), say, prove=prove)
+        if done.state != "fulfilled":
+            say(f"removal of {done.party} is {done.state}: request {done.request}")
+            continue
         if out is not None:
             out.write_bytes(done.bundle)
         _print(coordinator, done, how)
-        _send_orders(coordinator, done)
+        if prove:
+            print_proof(_proof(coordinator, done), Format.TEXT, to=sys.stderr)
 
 
 def _due(coordinator: Coordinator, party: str) -> list[RemovalRecord]:
-    wanted = [r for r in coordinator.removals.removals() if (not party or r.party == party) and r.state != "fulfilled"]
+    held = [record for record in coordinator.removals.removals() if not party or record.party == party]
+    wanted = [record for record in held if not record.ended]
+    if party and not wanted and held and held[-1].state == "fulfilled":  # `up` was faster: say what it did
+        return [held[-1]]
     if not wanted:
         raise NotFoundError(
-            f"no removal of {party or 'anybody'} is open; the party asks for it with `contract terminate` or `erase`"
+            f"no removal of {party or 'anybody'} is open; the party asks for it with `contract terminate` or `erase`, "
+            "you order one with `remove order`"
         )
     now = coordinator.clock()
     due = [record for record in wanted if coordinator.requests.due(record) <= now]
@@ -62,27 +76,14 @@ def _due(coordinator: Coordinator, party: str) -> list[RemovalRecord]:
     return due
 
 
-def _send_orders(coordinator: Coordinator, record: RemovalRecord) -> None:
-    """Send the new training that a removal ordered on its way; without `up`, `train` does it later."""
-    if not is_about_records(record):
-        return
-    ordered = coordinator.removal.facts(record, "order")
-    if not ordered["tasks"]:
-        print(f"{record.party}: nothing to train anew, its contract does not permit training now", file=sys.stderr)
-        return
-    try:
-        for batch in ordered["batches"]:
-            submit(coordinator.engine, coordinator.layout.bundle, {"batch": batch})
-    except EngineError as error:
-        print(
-            f"{record.party}: {len(ordered['tasks'])} shards to train anew wait for `train`: {error}", file=sys.stderr
-        )
-    else:
-        print(f"{record.party}: {len(ordered['tasks'])} shards are trained anew", file=sys.stderr)
+def _proof(coordinator: Coordinator, record: RemovalRecord) -> dict[str, Any]:
+    if "prove" in coordinator.removals.steps(record.request):
+        return coordinator.removal.facts(record, "prove")
+    return coordinator.removal.prove(record, ProgressLines())  # `up` was faster, and was not asked to
 
 
 def _row(coordinator: Coordinator, record: RemovalRecord) -> dict[str, object]:
-    request = read_unverified(record.envelope, ErasureRequest)
+    request = read_trigger(record.envelope)
     return {
         "party": record.party,
         "state": record.state,
@@ -96,14 +97,17 @@ def _row(coordinator: Coordinator, record: RemovalRecord) -> dict[str, object]:
 def _print(coordinator: Coordinator, record: RemovalRecord, how: Format) -> None:
     erased = coordinator.removal.facts(record, "erase")
     rebuilt = coordinator.removal.facts(record, "rebuild")["composites"]
+    recalled = len(coordinator.removal.facts(record, "recall")["recalls"])
     if how is Format.JSON:
         composites = [{"group": change[0], "before": change[1], "after": change[3]} for change in rebuilt]
         steps = coordinator.removals.steps(record.request)
         ordered = len(coordinator.removal.facts(record, "order")["tasks"]) if "order" in steps else 0
         told = {"party": record.party, "files_erased": len(erased["files"]), "composites": composites}
-        print(json.dumps(told | {"trained_anew": ordered}))
+        print(json.dumps(told | {"trained_anew": ordered, "recalls": recalled}))
         return
     key = "data key destroyed" if erased["key"] else "data key stays for the party's other shards"
     print(f"removal of {record.party} is fulfilled: {len(erased['files'])} files erased, {key}")
     for group, before, _, after, *_ in rebuilt:
         print(f"composite of {group}: {before[:19]} -> {after[:19] or 'retired'}")
+    if recalled:
+        print(f"copies recalled: {recalled}; `recall list` shows them, `recall export` writes each for its recipient")

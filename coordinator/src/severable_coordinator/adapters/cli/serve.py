@@ -78,7 +78,7 @@ def status(how: As = Format.TEXT, home: Home = DEFAULT_HOME) -> None:
 
 def _facts(coordinator: Coordinator) -> dict[str, object]:
     config = coordinator.config
-    removals = [removal.state for removal in coordinator.removals.removals()]
+    records = coordinator.removals.removals()
     checkpoint, _ = coordinator.log.checkpoint()
     return {
         "coordinator": config.id,
@@ -91,8 +91,8 @@ def _facts(coordinator: Coordinator) -> dict[str, object]:
         "shards_live": len(coordinator.shards.shards()),
         "shards_removed": len(coordinator.shards.shards(ShardState.ERASED)),
         "composites_live": len(coordinator.composites.composites()),
-        "removals_open": sum(1 for state in removals if state != "fulfilled"),
-        "removals_fulfilled": removals.count("fulfilled"),
+        "removals_open": sum(1 for record in records if not record.ended),
+        "removals_fulfilled": sum(1 for record in records if record.state == "fulfilled"),
         "log_entries": checkpoint.size,
     }
 

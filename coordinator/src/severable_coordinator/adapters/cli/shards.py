@@ -7,7 +7,7 @@ import typer
 
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
-from severable_coordinator.adapters.handover_out import export_shards
+from severable_coordinator.adapters.handover_out import SOMEBODY, export_shards
 from severable_coordinator.bootstrap import import_shards, open_home
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import read_unverified
@@ -38,10 +38,11 @@ def list_shards(how: As = Format.TEXT, home: Home = DEFAULT_HOME) -> None:
 @app.command(epilog="Example: severable-coordinator shards export --out ./handover")
 def export(
     out: Annotated[Path, typer.Option(help="A new directory for the shards with all that proves them.")],
+    recipient: Annotated[str, typer.Option(help="Whom they are for, as recalls will name it.")] = SOMEBODY,
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Export the live shards whose contracts permit distribution, for another coordinator to import."""
-    for folder in export_shards(open_home(home), out):
+    for folder in export_shards(open_home(home), out, recipient):
         print(f"{folder}: {out / folder}")
 
 

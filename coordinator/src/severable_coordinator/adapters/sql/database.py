@@ -24,7 +24,7 @@ _PRAGMAS = (
     "PRAGMA recursive_triggers=ON",
 )
 _APPEND_ONLY = ("log_entry", "log_node")
-_LAYOUT = 4  # of the tables; PRAGMA user_version
+_LAYOUT = 5  # of the tables; PRAGMA user_version
 
 
 class Database:

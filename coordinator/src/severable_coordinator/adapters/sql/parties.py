@@ -51,6 +51,12 @@ class SqlPartyStore:
             approved=row.approved,
         )
 
+    def drop_invite(self, party_id: str) -> None:
+        """See PartyStore."""
+        with self._database.write() as connection:
+            for table in (invite, application):
+                connection.execute(delete(table).where(table.c.party == party_id))
+
     def put_application(self, record: ApplicationRecord) -> None:
         """See PartyStore."""
         with self._database.write() as connection:

@@ -1,14 +1,15 @@
 """RemovalStore on SQL."""
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, insert, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.sql.database import Database
-from severable_coordinator.adapters.sql.tables import removal, removal_step
-from severable_coordinator.errors import NotFoundError
-from severable_coordinator.ports import RemovalRecord
+from severable_coordinator.adapters.sql.tables import removal, removal_step, removal_trouble
+from severable_coordinator.errors import ConflictError, NotFoundError
+from severable_coordinator.ports import RemovalRecord, Trouble
 from severable_trust.digest import Digest
 
 
@@ -34,6 +35,7 @@ class SqlRemovalStore:
                     acknowledgement=record.acknowledgement,
                     state=record.state,
                     bundle=record.bundle,
+                    denial=record.denial,
                 )
             )
         return record
@@ -60,7 +62,8 @@ class SqlRemovalStore:
     def steps(self, request: Digest) -> dict[str, bytes]:
         """See RemovalStore."""
         with self._database.read() as connection:
-            rows = connection.execute(select(removal_step).where(removal_step.c.request == str(request)))
+            wanted = select(removal_step).where(removal_step.c.request == str(request))
+            rows = connection.execute(wanted.order_by(literal_column("rowid")))  # as they were finished
             return {row.step: row.facts for row in rows}
 
     def set_state(self, request: Digest, state: str, bundle: bytes = b"") -> None:
@@ -69,6 +72,38 @@ class SqlRemovalStore:
             connection.execute(
                 update(removal).where(removal.c.request == str(request)).values(state=state, bundle=bundle)
             )
+
+    def deny(self, request: Digest, state: str, denial: bytes) -> None:
+        """See RemovalStore."""
+        mine = (removal.c.request == str(request), removal.c.state == "open")
+        with self._database.write() as connection:
+            if not connection.execute(update(removal).where(*mine).values(state=state, denial=denial)).rowcount:
+                raise ConflictError(f"request {request} is not open any more; `removals` shows where it stands")
+
+    def note_trouble(self, request: Digest, line: str, at: datetime) -> Trouble:
+        """See RemovalStore."""
+        wanted = removal_trouble.c.request == str(request)
+        with self._database.write() as connection:
+            row = connection.execute(select(removal_trouble).where(wanted)).one_or_none()
+            trouble = Trouble(failures=1 if row is None else row.failures + 1, line=line, at=at)
+            values = {"failures": trouble.failures, "line": line, "at": at.isoformat()}
+            statement = upsert(removal_trouble).values(request=str(request), **values)
+            connection.execute(statement.on_conflict_do_update(index_elements=["request"], set_=values))
+        return trouble
+
+    def troubles(self) -> dict[Digest, Trouble]:
+        """See RemovalStore."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(removal_trouble)).all()
+        return {
+            Digest.parse(row.request): Trouble(failures=row.failures, line=row.line, at=datetime.fromisoformat(row.at))
+            for row in rows
+        }
+
+    def clear_trouble(self, request: Digest) -> None:
+        """See RemovalStore."""
+        with self._database.write() as connection:
+            connection.execute(delete(removal_trouble).where(removal_trouble.c.request == str(request)))
 
 
 def _removal(row: Row[Any]) -> RemovalRecord:
@@ -80,4 +115,5 @@ def _removal(row: Row[Any]) -> RemovalRecord:
         acknowledgement=row.acknowledgement,
         state=row.state,
         bundle=row.bundle,
+        denial=row.denial,
     )

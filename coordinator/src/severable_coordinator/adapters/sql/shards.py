@@ -1,5 +1,6 @@
 """UploadStore and ShardStore on SQL."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -103,6 +104,13 @@ class SqlShardStore:
             query = query.where(shard.c.party == party)
         with self._database.read() as connection:
             return [_shard(row) for row in connection.execute(query)]
+
+    def withdraw(self, shard_ids: Iterable[Digest]) -> None:
+        """See ShardStore."""
+        with self._database.write() as connection:
+            for shard_id in shard_ids:
+                live = (shard.c.id == str(shard_id)) & (shard.c.state == ShardState.LIVE.value)
+                connection.execute(update(shard).where(live).values(state=ShardState.WITHDRAWN.value))
 
     def set_state(self, shard_id: Digest, state: ShardState) -> None:
         """See ShardStore."""

@@ -7,7 +7,7 @@ from sqlalchemy import Row, insert, select, update
 
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.tables import party, task
-from severable_coordinator.dispatch import JobReport, JobState, Task
+from severable_coordinator.dispatch import CLOSED, JobReport, JobState, Task
 from severable_coordinator.errors import NotFoundError
 
 
@@ -44,6 +44,11 @@ class SqlTaskStore:
     def open_tasks(self, batch: str) -> list[Task]:
         """See dispatch.TaskStore."""
         return [status.task for status in self.batch(batch) if not status.report.state.final]
+
+    def closed(self, batch: str) -> list[Task]:
+        """See dispatch.TaskStore."""
+        ended = (task.c.state == JobState.FAILED.value) & (task.c.detail == CLOSED)
+        return [status.task for status in self._select((task.c.batch == batch) & ended)]
 
     def unfinished(self) -> list[Task]:
         """See training.TaskSink."""

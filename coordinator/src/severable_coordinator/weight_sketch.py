@@ -1,0 +1,213 @@
+"""One-way sketches of weights: enough to know a removed shard again, far too little to rebuild one. Pure.
+
+A sketch is 1024 bits, whatever the network's size. It is the SimHash of Charikar (STOC 2002, "Similarity estimation
+techniques from rounding algorithms") of the *signs* of the weights:
+
+    s        the sign of every weight, -1, 0 or 1, less its tensor's mean. So a tensor that training starts at one value
+             (norms at 1, biases at 0) adds nothing that all shards of a recipe would share; no single weight counts for
+             more than another, whatever one flipped bit makes of it; and scaling the weights changes nothing.
+    y_j      sum over all weights of s times a random sign, j = 1 ... 1024. The signs are Rademacher, drawn from
+             SHAKE-256 of a secret key, the tensor's name and the weight's place: not known to a party, and not hanging
+             on the order in which a file holds its tensors.
+    bit j    whether y_j > 0
+
+All y_j come at the price of one: with z_i the signed sum over the weights at places i, i + 1024, i + 2048, ... the
+Hadamard transform of z under a second set of signs has in each row independent signs over all weights. Time grows with
+the weights, memory does not.
+
+**Law of the distance.** Let c be the cosine between the s of two shards, and the number of weights large, so that
+(y_j, y'_j) is bivariate normal (central limit theorem). Then a bit differs with probability p = arccos(c) / pi (Goemans
+and Williamson, JACM 1995, lemma 3.2), the number of differing bits D is close to Binomial(1024, p), and
+cos(pi D / 1024) estimates c; at c = 0 with a standard deviation of 0.049. Weights whose values are jointly normal with
+correlation r have c = 2 arcsin(r) / pi; noise of half the weights' own size (r = 0.894) leaves c = 0.70, of their own
+size c = 0.50.
+
+**Law of the two errors.** D <= 341, an angle of 60 degrees (c = 1/2), counts as the same shard. Two shards with c = 0
+are taken for one another with probability below exp(-2 * 1024 * (1/2 - 1/3)^2) = 2e-25 (Hoeffding); with c = 0.2 below
+5e-10. A copy with c = 0.75 gets through with probability below 4e-10, one with c = 0.9 below 1e-31. What c is for
+trainings that have nothing to do with one another is measured, not assumed: benchmarks/tombstone_sketch.py.
+
+**What it tells.** At most 1024 bits of information about the weights, under signs that only the key knows. Who holds
+sketch, key and a candidate can ask whether the candidate is the removed shard: that is what it is for, and all of it.
+
+**What it does not see.** A network with its channels reordered computes the same and has another sketch; so has one
+that was trained on until half of its signs' correlation is gone.
+"""
+
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from severable_trust.errors import MalformedError
+from severable_trust.tensors import ITEM_BYTES, TensorInfo, read_header
+
+BITS = 1024
+KEY_BYTES = 32
+SAME = BITS // 3  # bits that may differ between a shard and a copy of it: an angle of 60 degrees
+
+_AT_ONCE = 1 << 17  # weights; one stretch of the signs' stream
+_LENGTH_BYTES = 8  # of the number before a safetensors header
+_FLOATS = {"F16": "<i2", "BF16": "<i2", "F32": "<i4", "F64": "<i8"}  # read as whole numbers: the first bit is the sign
+
+Signs = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSketch:
+    """The sketch of one shard's weights.
+
+    Attributes:
+        key: names the key under which it was made; sketches of two keys say nothing about one another.
+        bits: 128 bytes.
+    """
+
+    key: str
+    bits: bytes
+
+    def differing(self, other: "WeightSketch") -> int:
+        """Bits that differ, 0 to 1024. ValueError for sketches under two keys."""
+        if self.key != other.key:
+            raise ValueError(f"sketches under two keys ({self.key}, {other.key}) cannot be compared")
+        return (int.from_bytes(self.bits, "big") ^ int.from_bytes(other.bits, "big")).bit_count()
+
+    def likeness(self, other: "WeightSketch") -> float:
+        """The estimated cosine between the signs of the weights, -1 to 1."""
+        return math.cos(math.pi * self.differing(other) / BITS)
+
+    def is_of_same_weights(self, other: "WeightSketch") -> bool:
+        """Whether these are the same weights, or hardly changed ones."""
+        return self.differing(other) <= SAME
+
+
+def key_id(key: bytes) -> str:
+    """Name a key without revealing it: 16 hexadecimal digits."""
+    return hashlib.sha256(b"severable sketch key" + key).hexdigest()[:16]
+
+
+class Sketching:
+    """Takes a safetensors file block by block, in order, in constant memory.
+
+    Law: the sketch does not depend on where the blocks are cut, nor on the order of the tensors in the file.
+
+    Args:
+        key: the coordinator's secret for sketches.
+        size: the size of the file in bytes.
+    """
+
+    def __init__(self, key: bytes, size: int) -> None:
+        self._key, self._size = key, size
+        self._sum_B = np.zeros(BITS)
+        self._head = b""
+        self._coming: list[tuple[str, TensorInfo]] | None = None  # the last one first; None until the header is there
+        self._tensor: _Tensor | None = None
+
+    def feed(self, block: bytes) -> None:
+        """Take the bytes that follow. What is no safetensors file is taken in silence: its verifier refuses it."""
+        if self._coming is None:
+            self._head += block
+            if len(self._head) < self._header_bytes():
+                return
+            block, self._head = self._head[self._header_bytes() :], self._head[: self._header_bytes()]
+            self._begin()
+        rest = memoryview(block)
+        while self._tensor is not None and (rest or not self._tensor.left):
+            taken = min(len(rest), self._tensor.left)
+            self._tensor.take(bytes(rest[:taken]))
+            rest = rest[taken:]
+            if not self._tensor.left:
+                self._sum_B += self._tensor.centred_B()
+                self._next()
+
+    def sketch(self) -> WeightSketch:
+        """The sketch of what was taken."""
+        signs_B = _stream(self._key, "the rows of Hadamard", 0, BITS)
+        y_B = _hadamard(self._sum_B * signs_B)
+        return WeightSketch(key_id(self._key), np.packbits(y_B > 0).tobytes())
+
+    def _header_bytes(self) -> int:
+        if len(self._head) < _LENGTH_BYTES:
+            return _LENGTH_BYTES
+        return min(_LENGTH_BYTES + int.from_bytes(self._head[:_LENGTH_BYTES], "little"), self._size)
+
+    def _begin(self) -> None:
+        try:
+            self._coming = list(read_header(io.BytesIO(self._head), self._size).items())[::-1]
+        except MalformedError:
+            self._coming = []
+        self._next()
+
+    def _next(self) -> None:
+        self._tensor = _Tensor(self._key, *self._coming.pop()) if self._coming else None
+
+
+class _Tensor:
+    """One tensor's part of the sums.
+
+    Attributes:
+        left: bytes that are still to come.
+    """
+
+    def __init__(self, key: bytes, name: str, info: TensorInfo) -> None:
+        self._key, self._name, self._dtype = key, name, info.dtype
+        self._stretch = ITEM_BYTES[info.dtype] * _AT_ONCE
+        self._signed_B = np.zeros(BITS, np.int64)  # of sign times random sign
+        self._bare_B = np.zeros(BITS, np.int64)  # of the random signs alone
+        self._total = self._count = 0
+        self._pending = bytearray()
+        self.left = info.end - info.begin
+
+    def take(self, data: bytes) -> None:
+        self._pending += data
+        self.left -= len(data)
+        while len(self._pending) >= self._stretch or (self._pending and not self.left):
+            stretch = bytes(self._pending[: self._stretch])
+            del self._pending[: self._stretch]
+            if self._dtype in _FLOATS:
+                self._add(_signs(stretch, self._dtype))
+
+    def _add(self, signs_N: Signs) -> None:
+        drawn_N = _stream(self._key, self._name, self._count // _AT_ONCE, len(signs_N))
+        self._signed_B += _folded(signs_N * drawn_N)
+        self._bare_B += _folded(drawn_N)
+        self._total += int(signs_N.sum(dtype=np.int64))
+        self._count += len(signs_N)
+
+    def centred_B(self) -> npt.NDArray[np.float64]:
+        """The signed sums with the tensor's mean sign taken off every weight: the sums are linear."""
+        mean = self._total / self._count if self._count else 0.0
+        return self._signed_B - mean * self._bare_B
+
+
+def _signs(data: bytes, dtype: str) -> Signs:
+    """The sign of every number, 0 for both zeros; read off its bits, so that no value is too large or not a number."""
+    numbers_N = np.frombuffer(data, _FLOATS[dtype])
+    return np.where(numbers_N << 1 == 0, 0, np.where(numbers_N < 0, -1, 1)).astype(np.int8)
+
+
+def _stream(key: bytes, name: str, stretch: int, count: int) -> Signs:
+    """Random signs of the weights of one stretch of one tensor."""
+    seed = key + hashlib.sha256(name.encode()).digest() + stretch.to_bytes(8, "big")
+    bits_N = np.unpackbits(np.frombuffer(hashlib.shake_256(seed).digest(-(-count // 8)), np.uint8))[:count]
+    return (bits_N.astype(np.int8) << 1) - np.int8(1)
+
+
+def _folded(signs_N: Signs) -> npt.NDArray[np.int64]:
+    """Sums over the places i, i + BITS, i + 2 BITS, ...; stretches are a multiple of BITS long."""
+    padded_N = np.zeros(-(-len(signs_N) // BITS) * BITS, np.int8)
+    padded_N[: len(signs_N)] = signs_N
+    folded_B: npt.NDArray[np.int64] = padded_N.reshape(-1, BITS).sum(axis=0, dtype=np.int64)
+    return folded_B
+
+
+def _hadamard(z_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The Walsh-Hadamard transform, unscaled."""
+    half = 1
+    while half < BITS:
+        pairs = z_B.reshape(-1, 2, half)
+        z_B = np.stack((pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]), axis=1).reshape(BITS)
+        half *= 2
+    return z_B

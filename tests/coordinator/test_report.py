@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -195,6 +196,29 @@ def test_a_browser_prints_the_page_whole_or_not_at_all(
     else:
         assert "print it by hand" in cli.refused(*words, "--home", str(world.home))
     assert pdf.exists() is made
+
+
+@pytest.mark.integration
+def test_a_real_browser_prints_the_page(cli: Cli, world: World, tmp_path: Path) -> None:
+    if not any(shutil.which(name) for name in BROWSERS):
+        pytest.skip(f"needs one of {', '.join(BROWSERS)}")  # also in CI: not every Debian has one
+    removed(world, tmp_path)
+    pdf = tmp_path / "r.pdf"
+    cli(
+        "report",
+        "clinic",
+        "--images",
+        "0",
+        "--out",
+        str(tmp_path / "r.html"),
+        "--pdf",
+        str(pdf),
+        "--home",
+        str(world.home),
+    )
+    printed = pdf.read_bytes()
+    assert printed.startswith(b"%PDF")
+    assert printed.count(b"/Type /Page\n") + printed.count(b"/Type /Page ") >= 2  # all of it, not a first screen
 
 
 def test_a_removal_is_found_by_party_or_by_the_beginning_of_its_request(cli: Cli, world: World, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PACKAGES := trust diffusion protos client coordinator
 STAMP := $(VENV)/.installed
 JOBS ?= 2
-TESTS := OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+TESTS := OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 15 --durations-min 15
 
 .PHONY: help install demo test unit integration soak faults check format protos bench quality throughput fuzz clean
 

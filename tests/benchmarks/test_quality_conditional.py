@@ -162,6 +162,7 @@ def whole(corner: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.soak
 @needs_images
 def test_a_run_with_conditions_trains_measures_and_reports(whole: Path) -> None:
     facts = json.loads((whole / "results" / f"quality-{SIZE}.json").read_text())["figures"]
@@ -175,6 +176,7 @@ def test_a_run_with_conditions_trains_measures_and_reports(whole: Path) -> None:
     assert (whole / "results" / f"quality-{SIZE}" / "cifar10-samples.png").exists()
 
 
+@pytest.mark.soak
 @needs_images
 def test_a_label_goes_to_the_shard_that_has_seen_it_and_naive_averaging_runs_all_of_them(whole: Path) -> None:
     drawn = next(facts for name, facts in measured(whole).items() if name.startswith("drawn-class-10"))
@@ -184,11 +186,13 @@ def test_a_label_goes_to_the_shard_that_has_seen_it_and_naive_averaging_runs_all
     assert routed["full"]["evaluations_per_step"] == 1.0
 
 
+@pytest.mark.soak
 @needs_images
 def test_a_composite_with_labels_is_after_a_removal_what_it_had_been_without_the_party(whole: Path) -> None:
     assert next(facts for name, facts in measured(whole).items() if name.startswith("exact"))["equal"]
 
 
+@pytest.mark.soak
 @needs_images
 def test_a_run_whose_minutes_are_over_says_that_work_is_left(corner: Path, tmp_path: Path) -> None:
     for minutes in (

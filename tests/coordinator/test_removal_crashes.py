@@ -12,7 +12,7 @@ from coordinator.byte_scan import found_in, of_key, of_weights
 from coordinator.federation import GROUP, World, quiet, shard_files
 from coordinator.removal_crashes import TRIGGERS
 
-_SAMPLE = 6  # points of each trigger in `make test`
+_SAMPLE = 3  # points of each trigger in `make test`
 
 
 def killed(work: Path, trigger: str, points: int) -> list[dict[str, Any]]:

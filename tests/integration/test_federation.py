@@ -146,6 +146,7 @@ def test_training_again_finds_nobody_left_to_train(walked: Walked) -> None:
     walked.federation.processes.run("severable-coordinator", "train", "--home", home, expect=1)
 
 
+@pytest.mark.soak
 def test_a_demo_that_is_interrupted_ends_every_process_that_it_started(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "deploy")}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from client.exchange_service import Service, serving
 from client.samples import NONCE, RECIPE, RECIPE_BYTES, Federation, item, make_home
-from client.test_cli import Terminal
+from client.terminal import Terminal
 
 from severable_client.adapters.keys import read_signer
 from severable_client.adapters.salt import data_salt
@@ -29,17 +29,6 @@ from severable_trust.statement import read_unverified, sign_statement, statement
 COUNT = 2
 QUICK = Patience(tries=2, first_s=0.01)
 NAME = "000.png"
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    monkeypatch.delenv("SEVERABLE_HOME", raising=False)
-    return Terminal(monkeypatch, capsys)
-
-
-@pytest.fixture
-def service() -> Service:
-    return Service()
 
 
 @pytest.fixture

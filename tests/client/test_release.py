@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from client.exchange_service import Service
 from client.samples import Federation
-from client.test_cli import Terminal
+from client.terminal import Terminal
 from client.test_worker import QUICK, end, work
 from client.worker_runs import queued, served_home
 
@@ -27,20 +27,9 @@ PATIENCE_S = 600.0
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
     with served_home(federation, tmp_path, service, release=Release.MANUAL) as opened:
         yield opened
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Terminal:
-    monkeypatch.delenv("SEVERABLE_HOME", raising=False)
-    return Terminal(monkeypatch, capsys)
 
 
 def waiting(home: Home, federation: Federation) -> Job:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,4 +60,19 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_the_old_file(
     with pytest.raises(StorageError, match="the disk is full"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_many_write_at_once_is_whole_and_every_one_of_them_succeeds(tmp_path: Path) -> None:
+    path, versions = tmp_path / "kept.json", [bytes([number]) * 4096 for number in range(8)]
+
+    def write(version: bytes) -> None:
+        for _ in range(40):
+            write_whole(path, version)
+            assert path.read_bytes() in versions
+
+    with ThreadPoolExecutor(
+        len(versions)
+    ) as writers:  # locks are of open files: threads exclude each other as processes do
+        list(writers.map(write, versions))
     assert list(tmp_path.iterdir()) == [path]

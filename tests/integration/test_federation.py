@@ -151,6 +151,7 @@ def test_a_demo_that_is_interrupted_ends_every_process_that_it_started(tmp_path:
     out = tmp_path / "demo"
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "deploy")}
     command = [sys.executable, "-P", "-m", "severable_demo", "--out", str(out), "--recipe", str(RECIPE)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in a shell's background inherit that it is ignored
     with (tmp_path / "said").open("wb") as said, subprocess.Popen(
         command, env=environment, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
     ) as demo:  # fmt: skip

@@ -39,6 +39,7 @@ from severable_coordinator.uploads import (
     require_unanswered,
     shard_file,
 )
+from severable_coordinator.weight_sketch import WeightSketch
 from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
@@ -154,8 +155,7 @@ class Admission:
             status = self.tasks.by_nonce(claim.nonce)
             if status.report.state.final and not self._is_kept(shard_id):
                 return self._refuse(upload, "the task that this shard answers has been answered by another one")
-            self.tombstones.keep(shard_id, sketching.sketch())
-            self._keep(upload, claim)
+            self._keep(upload, claim, sketching.sketch())
         return self._still_wanted(upload, claim)
 
     def _still_wanted(self, upload: UploadRecord, claim: ShardClaim) -> Verdict:
@@ -214,9 +214,10 @@ class Admission:
             if held != file.size:
                 raise RefusedError(f"{name}: {held} of the {file.size} bytes of its claim came")
 
-    def _keep(self, upload: UploadRecord, claim: ShardClaim) -> None:
+    def _keep(self, upload: UploadRecord, claim: ShardClaim, sketch: WeightSketch) -> None:
         for file in claim.files:  # as they came and were verified, under another name
             self.vault.keep(upload.party, *grown_as(upload, file.name))
+        self.tombstones.keep(Digest(upload.id), sketch)  # before anybody can hear of the shard
         envelope = Envelope.parse(upload.claim)
         self.logbook.record(Kind.SHARD, envelope)
         self._add(

@@ -1,11 +1,13 @@
 """Files of a home: written whole or not at all, a full disk in one line; recipes by digest, removals by request."""
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from severable_client.errors import DiskFullError, StorageError
 from severable_client.home import Layout
@@ -32,22 +34,40 @@ def storage(what: str) -> Iterator[None]:
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file so that a reader finds the old bytes or the new ones, never a part.
+    """Write a file so that a reader finds the old bytes or the new ones, never a part, however many processes write it.
 
     Raises:
         StorageError: the disk is full or refuses.
     """
     part = path.with_name(f"{path.name}.part")
-    with storage(f"{path} cannot be written"):
+    with storage(f"{path} cannot be written"), _alone(part, mode) as stream:
         try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
             part.replace(path)
         except OSError:
             part.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def _alone(part: Path, mode: int) -> Iterator[BinaryIO]:
+    """Open a file, empty, that no other process writes meanwhile: the daemon and a command may write the same one."""
+    while True:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT, mode), "wb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if _is_at(part, stream):  # it may have got its name while this process waited
+                stream.truncate(0)  # what a killed process left
+                yield stream
+                return
+
+
+def _is_at(path: Path, stream: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 class FolderRecipeStore:

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from severable_coordinator.adapters.authority import issue_server, new_authority
+from severable_coordinator.adapters.disk import write_private
 from severable_coordinator.adapters.engine import build_bundle
 from severable_coordinator.adapters.settings import render_config
 from severable_coordinator.adapters.signing import read_signer
-from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.config import Config, Layout
 from severable_coordinator.errors import ConfigError, ConflictError
 from severable_coordinator.weight_sketch import KEY_BYTES

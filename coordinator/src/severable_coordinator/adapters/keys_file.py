@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from severable_coordinator.adapters.vault import write_private
+from severable_coordinator.adapters.disk import write_private
 from severable_coordinator.errors import ConfigError
 from severable_trust import canonical
 from severable_trust.digest import Digest, FileDigest

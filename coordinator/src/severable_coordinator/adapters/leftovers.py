@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from severable_coordinator.adapters.vault import write_private
+from severable_coordinator.adapters.disk import write_private
 
 _START_TIME_FIELD = 19  # of /proc/PID/stat, counted after the name in parentheses (proc(5): field 22)
 _ENDED = ("Z", "X")  # states of a process that is over, though its entry is there still

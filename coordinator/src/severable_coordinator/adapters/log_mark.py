@@ -6,8 +6,8 @@ that day. Only something that was not put back with it can tell.
 
 from pathlib import Path
 
+from severable_coordinator.adapters.disk import write_private
 from severable_coordinator.adapters.exclusive import exclusive
-from severable_coordinator.adapters.vault import write_private
 from severable_coordinator.errors import StorageError
 
 

@@ -1,7 +1,7 @@
 """The servers' own certificate: 90 days, renewed over the same key after a third of its term, by `up` or by hand."""
 
 from severable_coordinator.adapters.authority import renew_server, renewal_due
-from severable_coordinator.adapters.vault import write_private
+from severable_coordinator.adapters.disk import write_private
 from severable_coordinator.bootstrap import Coordinator
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from severable_coordinator.adapters.vault import write_private
+from severable_coordinator.adapters.disk import write_private
 from severable_coordinator.errors import ConfigError, StorageError
 from severable_trust.errors import MalformedError
 from severable_trust.instant import format_instant, parse_instant

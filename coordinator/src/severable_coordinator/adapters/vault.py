@@ -7,7 +7,6 @@ Destroying the key makes every file that was ever written under it unreadable, a
 HSM or KMS take the place of KEYS later; nothing outside this file knows where a key lives.
 """
 
-import errno
 import hashlib
 import io
 import os
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import tink
 from tink import secret_key_access, streaming_aead
 
+from severable_coordinator.adapters.disk import disk_errors, write_private
 from severable_coordinator.adapters.growing_file import GrowingFile
 from severable_coordinator.errors import NotFoundError, StorageError
 from severable_trust.digest import Digest, FileDigest
@@ -59,7 +59,7 @@ class DirectoryVault:
         """See Vault."""
         target = self._path(party, name)
         unfinished = target.with_name(target.name + ".partial")
-        with _disk_errors(target):
+        with disk_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with (
@@ -84,7 +84,7 @@ class DirectoryVault:
             plain: io.BufferedReader = self._primitive(party, create=False).new_decrypting_stream(raw, bound)
             return plain
 
-        return GrowingFile(path, seal, unseal, partial(_disk_errors, path))
+        return GrowingFile(path, seal, unseal, partial(disk_errors, path))
 
     def grown(self, party: str, name: str, kept_as: str) -> BinaryIO:
         """See Vault."""
@@ -99,7 +99,7 @@ class DirectoryVault:
         path, kept = self._path(party, name), self._path(party, kept_as)
         if not path.is_file() and kept.is_file():
             return
-        with _disk_errors(kept):
+        with disk_errors(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
             path.replace(kept)
 
@@ -239,17 +239,6 @@ class _Unsealed(io.RawIOBase, BinaryIO):
         super().close()
 
 
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with _disk_errors(path), os.fdopen(descriptor, "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
-
-
 def _bound(party: str, name: str) -> bytes:
     return f"{party}/{name}".encode()
 
@@ -263,19 +252,3 @@ def _cannot_erase() -> Iterator[None]:
         raise StorageError(
             f"{error.filename}: cannot be erased ({error.strerror}); see to the disk and do it again: it goes on here"
         ) from error
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, tink.TinkError) as error:
-        if _is_full(error):
-            raise StorageError(f"{path}: no space left on the disk; free some and try again") from error
-        raise
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether a write failed for want of space; tink passes the system's error on as text alone."""
-    full = (errno.ENOSPC, errno.EDQUOT)
-    return getattr(error, "errno", None) in full or any(f"[Errno {number}]" in str(error) for number in full)

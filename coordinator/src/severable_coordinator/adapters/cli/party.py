@@ -10,7 +10,7 @@ from severable_coordinator.adapters.authority import fingerprint
 from severable_coordinator.adapters.cli.options import DEFAULT_HOME, As, Format, Home
 from severable_coordinator.adapters.cli.output import listing
 from severable_coordinator.adapters.cli.removals import said
-from severable_coordinator.adapters.vault import write_private
+from severable_coordinator.adapters.disk import write_private
 from severable_coordinator.bootstrap import open_home
 from severable_coordinator.errors import RefusedError
 from severable_trust import canonical

@@ -119,6 +119,7 @@ class Demo:
         after = self.federation.remove(LEAVER, self.out / "receipt.json")
         shutil.copytree(self.federation.assembled(after), self.out / "composite-after")
         self.federation.sample(self.out / "after", _IMAGES)
+        self.report.figures["proved_from_scratch"] = self.federation.prove(LEAVER)
         return after
 
     def _prove(self) -> None:

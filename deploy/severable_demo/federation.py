@@ -95,6 +95,10 @@ class Federation:
         said = self._coordinate("remove", owner, "--out", str(receipt), "--format", "json")
         return str(json.loads(said)["composites"][0]["after"])
 
+    def prove(self, owner: str) -> bool:
+        """Whether what the removal left, built from scratch beside it, is equal file by file."""
+        return bool(json.loads(self._coordinate("prove", owner, "--format", "json"))["equal"])
+
     def report(self, owner: str, before: Path, out: Path) -> None:
         """Write the page of a removal, with a picture from before."""
         self._coordinate("report", owner, "--before", str(before), "--out", str(out))

@@ -38,6 +38,7 @@ class Report:
                 value >= LONE_BAR * frechet["routed"] for value in frechet["lone"].values()
             ),
             "equal digests": self.figures["digest_equal"],
+            "equal to what is built from scratch": self.figures["proved_from_scratch"],
             "receipt verified": self.figures["receipt_verified"],
             "altered receipt refused": self.figures["altered_receipt_refused"],
         }
@@ -63,6 +64,7 @@ class Report:
                 for party, value in frechet["lone"].items()
             ),
             ("composite after the removal equals the second coordinator's", _yes(self.figures["digest_equal"])),
+            ("every file of it equals one built from scratch", _yes(self.figures["proved_from_scratch"])),
             ("receipt verified offline by a stranger", _yes(self.figures["receipt_verified"])),
             ("receipt with one byte changed refused", _yes(self.figures["altered_receipt_refused"])),
             *((f"seconds: {stage}", f"{value:.1f}") for stage, value in self.seconds.items()),

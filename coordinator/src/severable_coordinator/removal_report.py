@@ -147,10 +147,11 @@ def _predicate(envelope: bytes) -> Facts:
 def _steps(steps: Mapping[str, Any]) -> list[Facts]:
     known = [name for name in STEPS if name in steps]
     others = sorted((name for name in steps if name not in STEPS), key=lambda name: str(steps[name].get("done", "")))
-    return [
+    rows = [
         {"step": name, "done": str(steps[name].get("done", "")), "said": _said(name, steps[name])}
         for name in [*known, *others]
     ]
+    return sorted(rows, key=lambda row: row["done"])  # a proof may come long after the receipt
 
 
 def _plan(facts: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ table { width: 100%; border-collapse: collapse; font-size: .93rem; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .6rem .45rem 0; border-top: 1px solid var(--line);
   overflow-wrap: anywhere; }
 thead th { border-top: 0; color: var(--faint); font-weight: 600; }
-td.when { white-space: nowrap; }
+th { overflow-wrap: normal; } td.short { white-space: nowrap; }
 img { max-width: 100%; height: auto; display: block; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(18rem, 1fr)); gap: 1rem; }
 figure { margin: 0; } figcaption { font-size: .85rem; color: var(--faint); padding-top: .2rem; }
@@ -203,5 +203,12 @@ def _list(rows: dict[str, str]) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     heads = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    lines = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+
+
+def _cell(value: object) -> str:
+    """A cell; what is no longer than a time is not broken, so that long digests leave it room."""
+    text = str(value)
+    short = ' class="short"' if len(text) <= len("2026-11-26T13:46:02Z") else ""
+    return f"<td{short}>{escape(text)}</td>"

@@ -42,7 +42,8 @@ from severable_trust.statement import Kind, sign_statement, statement_id
 
 PARTIES = ("archive", "clinic", "agency")
 LEAVING = "agency"
-_PASSING = {"coordinator.db-wal", "coordinator.db-shm", "keys/clock.mark"}
+# The last one holds a number of entries; a kill between its writing and its renaming leaves it to the next append.
+_PASSING = {"coordinator.db-wal", "coordinator.db-shm", "keys/clock.mark", "keys/log.mark.partial"}
 _TURNS = "turns/"  # files of locks, which a killed process leaves behind; they hold nothing
 
 

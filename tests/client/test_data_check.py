@@ -3,16 +3,15 @@
 import io
 import json
 import stat
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from client.image_sets import Sample, as_archives, bomb, png
 from client.samples import Federation, make_home
+from client.terminal import Terminal
 from PIL import Image, ImageEnhance
 
-from severable_client.adapters.cli import main
 from severable_client.adapters.cli.progress import Progress
 from severable_client.adapters.contact_sheet import CELL, CLASSES, PER_CLASS, ContactSheet
 from severable_client.bootstrap import open_home
@@ -21,24 +20,11 @@ from severable_client.jobs import time_left
 ROW = CELL + 4
 
 
-class Terminal:
+class DataCheck(Terminal):
     """Runs `data check` in this process."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-        self.out = self.err = ""
-
     def __call__(self, *arguments: object) -> int:
-        self._monkeypatch.setattr(sys, "argv", ["severable-client", "data", "check", *map(str, arguments)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        self.out, self.err = self._capsys.readouterr()
-        if isinstance(code, str):
-            self.err, code = f"{self.err}{code}\n", 1
-        return int(str(code or 0))
+        return super().__call__("data", "check", *arguments)
 
     def json(self, *arguments: object) -> tuple[int, Any]:
         code = self(*arguments, "--format", "json")
@@ -46,9 +32,9 @@ class Terminal:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Terminal:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> DataCheck:
     monkeypatch.setenv("SEVERABLE_HOME", str(tmp_path / "no home"))
-    return Terminal(monkeypatch, capsys)
+    return DataCheck(monkeypatch, capsys)
 
 
 def drawn(number: int) -> Image.Image:
@@ -70,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def test_counts_sizes_modes_and_duplicates_are_told_and_the_exit_code_is_0(run: Terminal, folder: Path) -> None:
+def test_counts_sizes_modes_and_duplicates_are_told_and_the_exit_code_is_0(run: DataCheck, folder: Path) -> None:
     code, report = run.json(folder)
     assert code == 0
     assert (report["ok"], report["images"], report["to_mend"]) == (True, 11, [])
@@ -84,7 +70,7 @@ def test_counts_sizes_modes_and_duplicates_are_told_and_the_exit_code_is_0(run: 
     assert report["digest"] is None  # no home, no salt
 
 
-def test_a_home_gives_the_digest_and_its_own_folder(run: Terminal, federation: Federation, tmp_path: Path) -> None:
+def test_a_home_gives_the_digest_and_its_own_folder(run: DataCheck, federation: Federation, tmp_path: Path) -> None:
     home = make_home(federation, tmp_path)
     code, report = run.json("--home", home)
     assert code == 0
@@ -94,7 +80,7 @@ def test_a_home_gives_the_digest_and_its_own_folder(run: Terminal, federation: F
     assert f"digest: 16 images, root {report['digest']['root']}" in run.out
 
 
-def test_what_must_be_mended_is_named_and_the_exit_code_is_1(run: Terminal, folder: Path) -> None:
+def test_what_must_be_mended_is_named_and_the_exit_code_is_1(run: DataCheck, folder: Path) -> None:
     (folder / "cats" / "broken.png").write_bytes(png()[:60])
     (folder / "cats" / "bomb.png").write_bytes(bomb(30_000, 30_000))
     (folder / "cats" / "large.png").write_bytes(bomb(9_000, 9_000))
@@ -112,7 +98,7 @@ def test_what_must_be_mended_is_named_and_the_exit_code_is_1(run: Terminal, fold
     assert run.err == ""
 
 
-def test_tar_archives_are_checked_as_well(run: Terminal, tmp_path: Path) -> None:
+def test_tar_archives_are_checked_as_well(run: DataCheck, tmp_path: Path) -> None:
     samples = [Sample("a", png(1), "cat"), Sample("b", png(2), "dog"), Sample("c", b"no image", "cat")]
     code, report = run.json(as_archives(tmp_path / "archives", samples))
     assert code == 1
@@ -120,7 +106,7 @@ def test_tar_archives_are_checked_as_well(run: Terminal, tmp_path: Path) -> None
     assert "shard-0002.tar: c" in report["to_mend"][0]["place"]
 
 
-def test_an_empty_or_missing_folder_is_one_line(run: Terminal, tmp_path: Path) -> None:
+def test_an_empty_or_missing_folder_is_one_line(run: DataCheck, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert run(tmp_path / "empty") == 1
     assert "to mend: there are no images" in run.out
@@ -131,7 +117,7 @@ def test_an_empty_or_missing_folder_is_one_line(run: Terminal, tmp_path: Path) -
     assert "is not a home yet" in run.err
 
 
-def test_the_sheet_has_a_row_for_each_class_and_only_its_owner_can_read_it(run: Terminal, folder: Path) -> None:
+def test_the_sheet_has_a_row_for_each_class_and_only_its_owner_can_read_it(run: DataCheck, folder: Path) -> None:
     sheet = folder.parent / "sheet.png"
     assert run(folder, "--sheet", sheet) == 0
     assert f"contact sheet: {sheet}" in run.out
@@ -154,7 +140,7 @@ def test_a_sheet_shows_a_few_of_many_images_and_classes() -> None:
     assert made >= CLASSES * PER_CLASS
 
 
-def test_a_sheet_that_cannot_be_written_is_one_line(run: Terminal, folder: Path) -> None:
+def test_a_sheet_that_cannot_be_written_is_one_line(run: DataCheck, folder: Path) -> None:
     assert run(folder, "--sheet", folder / "none" / "sheet.png") == 1
     assert "cannot be written" in run.err
 

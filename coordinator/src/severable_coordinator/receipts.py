@@ -88,19 +88,22 @@ def receipt_of(
             *_keys_backups(erased),
             *_ledger_residual(erased),
         ),
-        retained=(
-            Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
-            Retained(
-                "the shards' ids and a sketch of 128 bytes of each one's weights, as tombstones",
-                "a removed shard does not come back; a sketch reveals no weights",
-            ),
-            Retained(
-                "digests of the shards' statements in the log", "the log is append-only; digests reveal no content"
-            ),
-            *_ledger_total(erased),
-        ),
+        retained=_retained(erased),
         outcome="fulfilled" if not left and not erased.get("ledger_left", 0) else "partially_fulfilled",
         recalls=notices(recalls) or None,
+    )
+
+
+def _retained(erased: Facts) -> tuple[Retained, ...]:
+    """What is kept on purpose."""
+    return (
+        Retained("contract, erasure request, acknowledgement, this receipt", "evidence of the removal"),
+        Retained(
+            "the shards' ids and a sketch of 128 bytes of each one's weights, as tombstones",
+            "a removed shard does not come back; a sketch reveals no weights",
+        ),
+        Retained("digests of the shards' statements in the log", "the log is append-only; digests reveal no content"),
+        *_ledger_total(erased),
     )
 
 

@@ -81,14 +81,13 @@ def acknowledge(
     """Take a recipient's answer: the file that it signed, or what somebody there said and when."""
     coordinator = open_home(home)
     record = coordinator.recalling.find(recall)
-    if (file is None) == (answer is None) or (file is not None and (said_by or note or on)):
-        raise ConfigError("give --file with the signed answer, or --answer with --said-by, and --on and --note with it")
-    if file is not None:
+    if file is not None and answer is None and not (said_by or note or on):
         said = coordinator.recalling.take_answer(record, _read(file))
-    else:
+    elif file is None and answer is not None:
         at = coordinator.clock() if on is None else on.replace(tzinfo=UTC)
-        assert answer is not None  # noqa: S101  # as just checked
         said = coordinator.recalling.enter_answer(record, answer, said_by, at, note)
+    else:
+        raise ConfigError("give --file with the signed answer, or --answer with --said-by, and --on and --note with it")
     print(f"{said.recipient} answered {said.answer.value!r} on {said.answered:%Y-%m-%d %H:%M} UTC; it is in the log")
 
 

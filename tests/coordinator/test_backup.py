@@ -1,27 +1,18 @@
-"""Backup and restore: whole or not at all, without a key, and no way back for what was removed."""
+"""A restored coordinator: the same composites, and no way back for what was removed."""
 
 import json
-import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from coordinator.backups import PARTIES, WORDS, exported, of_three, remove, request_removal, restored, taken, weights_of
 from coordinator.byte_scan import found_in, of_key, of_weights
 from coordinator.command_line import Cli
-from coordinator.federation import GROUP, ManualClock, World, quiet, shard_files
+from coordinator.federation import GROUP, World, quiet, shard_files
 
-from severable_coordinator.adapters import backup as adapter
-from severable_coordinator.adapters.backup import back_up
 from severable_coordinator.adapters.keys_file import PASSPHRASE
-from severable_coordinator.adapters.restore import Evidence, restore
-from severable_coordinator.backup_manifest import MANIFEST, BackupManifest, parse_manifest
-from severable_coordinator.bootstrap import Coordinator, open_home
-from severable_coordinator.errors import ConfigError, ConflictError, StorageError
-from severable_coordinator.log_export import bundle_of
+from severable_coordinator.errors import StorageError
 from severable_coordinator.orders import Cause
-from severable_coordinator.ports import RemovalRecord, ShardState
-from severable_coordinator.replay import Replayed
-from severable_coordinator.stores import utc_now
+from severable_coordinator.ports import ShardState
 from severable_trust.bundle import verify_receipt
 from severable_trust.contract import ContractState
 from severable_trust.denial import DenialReason
@@ -30,51 +21,11 @@ from severable_trust.order import OrderClause, OrderReason
 from severable_trust.recall import Answer
 from severable_trust.statement import Kind
 
-PARTIES = ("archive", "clinic", "agency")
-WORDS = "correct horse battery staple"
-
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv(PASSPHRASE, WORDS)
-    made = World(tmp_path / "home", clock=ManualClock(utc_now()))
-    for name in PARTIES:
-        made.join(name)
-        made.agree(name)
-    return made
-
-
-def taken(world: World, out: Path) -> BackupManifest:
-    return back_up(world.coordinator.layout, world.coordinator.config.id, out, world.clock())
-
-
-def restored(
-    world: World, out: Path, keys: Path | None = None, log: Path | None = None, checkpoints: tuple[Path, ...] = ()
-) -> tuple[Coordinator, Replayed]:
-    home = world.home.parent / "again"
-    kept = keys or world.coordinator.layout.keys
-    _, replayed = restore(out, kept, home, Evidence(log=log, checkpoints=checkpoints), world.clock)
-    opened = open_home(home)
-    return Coordinator(opened.layout, opened.config, world.clock), replayed
-
-
-def request_removal(world: World, name: str) -> RemovalRecord:
-    contract = world.coordinator.contracts.contracts(name)[0].id
-    return world.coordinator.requests.receive(name, world.ask_for_erasure(name, contract))
-
-
-def remove(world: World, name: str) -> RemovalRecord:
-    return world.coordinator.removal.run(request_removal(world, name), quiet)
-
-
-def exported(world: World) -> Path:
-    path = world.home.parent / f"log-{len(world.coordinator.log.entries())}.json"
-    path.write_bytes(bundle_of(world.coordinator.log).to_bytes())
-    return path
-
-
-def weights_of(coordinator: Coordinator, name: str, shard: Digest) -> bytes:
-    return coordinator.vault.read(name, f"shards/{shard.hex}/model.safetensors")
+    return of_three(tmp_path / "home")
 
 
 def test_a_restored_coordinator_assembles_the_same_composite(world: World, tmp_path: Path) -> None:
@@ -279,128 +230,3 @@ def test_the_log_of_another_federation_is_refused(world: World, tmp_path: Path) 
         restored(world, tmp_path / "backup", log=exported(other))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "again").exists()
-
-
-def altered(out: Path) -> None:
-    (out / "config.yaml").write_text("id: somebody\n")
-
-
-def without_its_database(out: Path) -> None:
-    (out / "coordinator.db").unlink()
-
-
-def without_its_manifest(out: Path) -> None:
-    (out / MANIFEST).unlink()
-
-
-def with_a_changed_manifest(out: Path) -> None:
-    (out / MANIFEST).write_bytes((out / MANIFEST).read_bytes() + b" ")
-
-
-def with_a_link(out: Path) -> None:
-    (out / "config.yaml").rename(out.parent / "elsewhere.yaml")
-    (out / "config.yaml").symlink_to(out.parent / "elsewhere.yaml")
-
-
-@pytest.mark.parametrize(
-    "damage", [altered, without_its_database, without_its_manifest, with_a_changed_manifest, with_a_link]
-)
-def test_a_damaged_backup_is_one_line_that_names_the_file_and_leaves_nothing(
-    world: World, tmp_path: Path, damage: Callable[[Path], None]
-) -> None:
-    taken(world, tmp_path / "backup")
-    damage(tmp_path / "backup")
-    with pytest.raises(ConfigError, match=r"config\.yaml|coordinator\.db|backup\.json") as caught:
-        restored(world, tmp_path / "backup")
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.glob("again*"))
-
-
-def test_what_is_there_already_is_not_written_over(world: World, cli: Cli, tmp_path: Path) -> None:
-    home = ("--home", str(world.home))
-    out = str(tmp_path / "backup")
-    cli("backup", out, *home)
-    assert "exists already" in cli.refused("backup", out, *home)
-    assert "lies in the home itself" in cli.refused("backup", str(world.home / "backup"), *home)
-    keys = str(world.coordinator.layout.keys)
-    assert "not empty" in cli.refused("restore", out, "--keys", keys, *home)
-    taken_keys = tmp_path / "taken.keys"
-    taken_keys.write_text("mine")
-    assert "exists already" in cli.refused("backup", str(tmp_path / "second"), "--keys", str(taken_keys), *home)
-    assert taken_keys.read_text() == "mine"
-    assert not (tmp_path / "second").exists()
-
-
-def test_keys_open_with_their_passphrase_alone(
-    world: World, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    keys, out = tmp_path / "all.keys", tmp_path / "backup"
-    cli("backup", str(out), "--keys", str(keys), "--home", str(world.home))
-    restoring = ("restore", str(out), "--keys", str(keys), "--home", str(tmp_path / "again"))
-    monkeypatch.setenv(PASSPHRASE, "another sixteen characters")
-    assert "the passphrase is another one" in cli.refused(*restoring)
-    monkeypatch.setenv(PASSPHRASE, "short")
-    assert "at least 16 characters" in cli.refused(*restoring)
-    keys.write_bytes(b"{}")
-    monkeypatch.setenv(PASSPHRASE, WORDS)
-    assert "not a backup of keys" in cli.refused(*restoring)
-    assert not list(tmp_path.glob("again*"))
-
-
-def test_the_commands_say_what_was_done_and_what_to_do_next(world: World, cli: Cli, tmp_path: Path) -> None:
-    shard = world.ship("agency")
-    world.ship("clinic")
-    world.coordinator.building.assemble(GROUP, quiet)
-    keys, out = tmp_path / "all.keys", tmp_path / "backup"
-    cli("backup", str(out), "--keys", str(keys), "--home", str(world.home))
-    remove(world, "agency")
-    said = cli(
-        "restore", str(out), "--keys", str(keys), "--log", str(exported(world)), "--home", str(tmp_path / "again")
-    )
-    assert f"removed again: shard {shard}" in said
-    assert "data keys destroyed again: agency" in said
-    assert f"assemble again: severable-coordinator assemble --group {GROUP}" in said
-    row = json.loads(cli("status", "--format", "json", "--home", str(tmp_path / "again")))
-    assert (row["shards_live"], row["shards_removed"], row["removals_fulfilled"]) == (1, 1, 1)
-
-
-def test_a_backup_that_was_cut_off_is_begun_anew(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world.ship("agency")
-    out = tmp_path / "backup"
-    with monkeypatch.context() as power_cut:
-        power_cut.setattr(adapter, "_write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        with pytest.raises(StorageError, match=r"No space left on device.*nothing of it is kept") as caught:
-            taken(world, out)
-    assert "\n" not in str(caught.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["home"]
-    (tmp_path / "backup.partial").mkdir()
-    (tmp_path / "backup.partial" / "left").write_text("by a kill -9")
-    manifest = taken(world, out)
-    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    assert names == {file.name for file in manifest.files} | {MANIFEST}
-    assert parse_manifest((out / MANIFEST).read_bytes(), "m") == manifest
-
-
-def test_a_backup_of_a_coordinator_that_writes_holds_what_was_committed(world: World, tmp_path: Path) -> None:
-    """What stands in the write-ahead log alone is in the backup; what is not committed yet is not."""
-    shard = world.ship("agency")
-    connection = sqlite3.connect(world.coordinator.layout.database, isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute("UPDATE shard SET state = 'erased'")
-    try:
-        taken(world, tmp_path / "backup")
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
-    again, _ = restored(world, tmp_path / "backup")
-    assert again.shards.shard(shard).state is ShardState.LIVE
-
-
-def test_a_home_that_is_an_empty_directory_is_taken_and_private(world: World, tmp_path: Path) -> None:
-    taken(world, tmp_path / "backup")
-    (tmp_path / "again").mkdir()
-    again, _ = restored(world, tmp_path / "backup")
-    assert again.layout.keys.stat().st_mode & 0o077 == 0
-    assert (again.layout.keys / "ca.key").stat().st_mode & 0o077 == 0
-    with pytest.raises(ConflictError, match="not empty"):
-        restored(world, tmp_path / "backup")

@@ -21,7 +21,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(PACKAGES:%=%/pyproject.toml)
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation $(PACKAGES:%=-e ./%) -r requirements-dev.txt
 	touch $@
 
-demo: install  ## a whole federation on this machine: train, route, compose, remove, prove (three to four minutes)
+demo: install  ## a whole federation on this machine: train, route, compose, remove, prove (about four minutes)
 	PYTHONPATH=deploy $(BIN)/python -P -m severable_demo --out demo-out
 
 test: install  ## the whole suite, unit and integration, but for `soak`; JOBS=N for more processes than two

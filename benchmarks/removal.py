@@ -4,8 +4,9 @@
     PYTHONPATH=benchmarks:tests .venv/bin/python -P benchmarks/removal.py --size small --out /tmp/removal.json
 
 Eight parties, split by class. A removal is timed from the owner's request to the exact composite: request verified and
-acknowledged, withdrawn, erased, rebuilt. What it is compared with is a monolith trained on the same images with as many
-steps as all shards together, in turns with them: what would have to be trained anew where a model holds everybody.
+acknowledged, withdrawn, erased, rebuilt. What it is compared with is what would have to be trained anew where one model
+holds everybody: a monolith on the same images, with as many steps as all shards together. Its steps are timed in turns
+with the removals, so that both met the same machine; so is the share of a shard's training that a router takes.
 `eager` has the routers prepared, `cold` trains the router; both must end in the same digest. One thread, one run.
 """
 
@@ -18,14 +19,14 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import recording
 import torch
 from coordinator.federation import GROUP, quiet
 from removal_quality import membership, retained
-from removal_world import SEED, Parties, Trained, read_images, recipe_of, say, train
+from removal_world import SEED, Monolith, Parties, read_images, recipe_of, say, train
 
 from severable_coordinator.build_times import ROUTER, noted_times
 from severable_coordinator.shard_sets import compartment_of
@@ -40,6 +41,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "full": {"steps": 8000, "samples": 20_000, "turns": 3, "per_class": 1000, "router_steps": None},
     "small": {"steps": 40, "samples": 200, "turns": 1, "per_class": 60, "router_steps": 20},
 }
+STEPS_TIMED = 200  # of the monolith, after each removal
 BARS = {
     "speedup_eager": (">=", 100.0),
     "speedup_cold": (">=", 8.0),
@@ -67,7 +69,9 @@ def main() -> None:
         trained = train(images, recipe, keep)
         world = Parties.with_shards(Path(scratch) / "home", recipe, trained)
         say("composite assembled")
-        figures = removed(world, trained, list(images.rows)[: args.turns], min(512, args.samples), Path(scratch))
+        parties, samples = list(images.rows)[: args.turns], min(512, args.samples)
+        figures: dict[str, Any] = {"shard_trained_s": trained.shard_s}
+        figures |= removed(world, Monolith(images, recipe), parties, samples, Path(scratch))
         figures |= retained(world, images, args.samples) | membership(world, images, Path(scratch))
     figures |= _crash_points(args.crash_points)
     figures["bars"] = {name: f"{sign} {bar}" for name, (sign, bar) in BARS.items()}
@@ -105,7 +109,7 @@ def _arguments() -> argparse.Namespace:
     return args
 
 
-def removed(world: Parties, trained: Trained, parties: list[str], samples: int, scratch: Path) -> dict[str, Any]:
+def removed(world: Parties, monolith: Monolith, parties: list[str], samples: int, scratch: Path) -> dict[str, Any]:
     """Remove one party after another, each from fresh copies: cold, and with the routers prepared."""
     begun = time.perf_counter()
     prepared = world.copied(scratch / "prepared")
@@ -117,26 +121,31 @@ def removed(world: Parties, trained: Trained, parties: list[str], samples: int, 
     turns: list[dict[str, Any]] = []
     for party in parties:
         cold = timed(world, world.copied(scratch / f"cold-{party}"), party, samples)
+        step_s = monolith.step_s(STEPS_TIMED)
         eager = timed(world, world.copied(scratch / f"eager-{party}", prepared), party, samples)
+        step_s = (step_s + monolith.step_s(STEPS_TIMED)) / 2
         if cold["after"] != eager["after"]:
             raise SystemExit(f"removal of {party}: the prepared composite is not the cold one's")
-        turns.append({"party": party, "cold": cold, "eager": eager})
+        turns.append({"party": party, "cold": cold, "eager": eager, "step_s": step_s})
         say(f"without {party}: cold {cold['seconds']:.2f} s, eager {eager['seconds']:.2f} s, same digest")
-    shard_s = mean(trained.shard_s.values())
-    cold_s, eager_s = (median(turn[kind]["seconds"] for turn in turns) for kind in ("cold", "eager"))
     return {
-        "speedup_eager": trained.monolith_s / eager_s,
-        "speedup_cold": trained.monolith_s / cold_s,
+        **{f"speedup_{kind}": _speedup(turns, kind, monolith.steps) for kind in ("eager", "cold")},
         "withdraw_s": max(turn[kind]["withdraw_s"] for turn in turns for kind in ("cold", "eager")),
-        "router_share_of_training": median(turn["cold"]["router_s"] for turn in turns) / shard_s,
-        "monolith_s": trained.monolith_s,
-        "monolith_steps": trained.monolith_steps,
-        "shard_s": trained.shard_s,
-        "cold_s": cold_s,
-        "eager_s": eager_s,
+        "router_share_of_training": median(
+            turn["cold"]["router_s"] / turn["step_s"] / monolith.steps_of_a_shard for turn in turns
+        ),
+        "monolith_steps": monolith.steps,
+        "monolith_s": median(turn["step_s"] for turn in turns) * monolith.steps,
+        "monolith_steps_timed": 2 * STEPS_TIMED * len(turns),
+        **{f"{kind}_s": median(turn[kind]["seconds"] for turn in turns) for kind in ("cold", "eager")},
         "prepared_all_s": prepared_s,
         "turns": turns,
     }
+
+
+def _speedup(turns: list[dict[str, Any]], kind: str, steps: int) -> float:
+    """How often a removal fits into a training of so many steps, both as timed in one turn; the median turn's."""
+    return float(median(steps * turn["step_s"] / turn[kind]["seconds"] for turn in turns))
 
 
 def timed(world: Parties, coordinator: Coordinator, party: str, samples: int) -> dict[str, Any]:

@@ -101,47 +101,55 @@ def recipe_of(base: Path, images: Images, changes: Mapping[str, Mapping[str, obj
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """Shards and the monolith of the same budget.
+    """What the parties trained.
 
     Attributes:
         files: a shard's model.safetensors, by party.
         shard_s: seconds of each shard's training, by party.
-        monolith_s: seconds of the monolith's, all steps.
-        monolith_steps: how many those are.
     """
 
     files: dict[str, bytes]
     shard_s: dict[str, float]
-    monolith_s: float
-    monolith_steps: int
 
 
 def train(images: Images, recipe: Recipe, keep: Path) -> Trained:
-    """Train shard after shard, and the monolith in turns with them: as many steps as all of them together.
-
-    What a folder kept of an earlier run with this recipe is not trained again. The monolith then goes on from untrained
-    weights: its seconds are what counts, nothing is drawn from it.
-    """
-    steps, parties = recipe.training.max_steps, len(images.rows)
-    whole = replace(recipe, training=replace(recipe.training, max_steps=steps * parties))
-    monolith = Trainer(whole, images.train_NCHW, SEED)
-    files, shard_s, monolith_s = {}, {}, 0.0
+    """Train shard after shard. What a folder kept of an earlier run with this recipe is not trained again."""
+    files, shard_s = {}, {}
     for place, (party, rows_N) in enumerate(images.rows.items()):
         kept = keep / f"{Digest.of(recipe.to_bytes()).hex[:16]}-{party}.safetensors"
-        times = kept.with_suffix(".json")
-        if not times.exists():
+        seconds = kept.with_suffix(".json")
+        if not seconds.exists():
             begun = time.perf_counter()
             kept.write_bytes(network.dump(Trainer(recipe, images.train_NCHW[rows_N], SEED + place).run().state_dict))
-            between = time.perf_counter()
-            for _ in range(steps):
-                monolith.advance()
-            seconds = [between - begun, time.perf_counter() - between]
-            times.write_text(json.dumps(seconds))
+            seconds.write_text(json.dumps(time.perf_counter() - begun))
         files[party] = kept.read_bytes()
-        shard_s[party], same_steps_s = json.loads(times.read_text())
-        monolith_s += same_steps_s
-        say(f"{place + 1} of {parties} shards trained, {shard_s[party]:.0f} s; the monolith {same_steps_s:.0f} s")
-    return Trained(files=files, shard_s=shard_s, monolith_s=monolith_s, monolith_steps=steps * parties)
+        shard_s[party] = json.loads(seconds.read_text())
+        say(f"{place + 1} of {len(images.rows)} shards trained, {shard_s[party]:.0f} s")
+    return Trained(files=files, shard_s=shard_s)
+
+
+class Monolith:
+    """One network for everybody's images, trained with as many steps as all shards together.
+
+    A step costs what it costs, whichever it is: some are run, in turns with what they are compared with.
+
+    Args:
+        images: of all parties.
+        recipe: the shards'.
+    """
+
+    def __init__(self, images: Images, recipe: Recipe) -> None:
+        self.steps_of_a_shard = recipe.training.max_steps
+        self.steps = self.steps_of_a_shard * len(images.rows)
+        whole = replace(recipe, training=replace(recipe.training, max_steps=self.steps))
+        self._trainer = Trainer(whole, images.train_NCHW, SEED)
+
+    def step_s(self, steps: int) -> float:
+        """Run so many steps; seconds of one."""
+        begun = time.perf_counter()
+        for _ in range(steps):
+            self._trainer.advance()
+        return (time.perf_counter() - begun) / steps
 
 
 @dataclass

@@ -7,7 +7,7 @@ import removal
 import torch
 from coordinator.federation import REPOSITORY
 from removal_quality import drawn, membership, pipeline_of, retained, winners
-from removal_world import SEED, Images, Parties, Trained, read_images, recipe_of, train
+from removal_world import SEED, Images, Monolith, Parties, Trained, read_images, recipe_of, train
 
 from severable_diffusion.recipe import Recipe
 
@@ -44,9 +44,9 @@ def changes() -> dict[str, dict[str, object]]:
 
 
 def test_the_monolith_has_as_many_steps_as_all_shards_and_the_parties_have_their_own_classes(
-    images: Images, trained: Trained
+    images: Images, recipe: Recipe, trained: Trained
 ) -> None:
-    assert trained.monolith_steps == STEPS * len(images.rows) == STEPS * 8
+    assert Monolith(images, recipe).steps == STEPS * len(images.rows) == STEPS * 8
     assert set(trained.files) == set(trained.shard_s) == set(images.rows)
     held = [set(images.train_label_N[rows_N].tolist()) for rows_N in images.rows.values()]
     assert sorted(label for labels in held for label in labels) == list(range(10))
@@ -79,14 +79,15 @@ def test_two_images_of_a_position_are_what_the_composites_without_each_party_dra
 
 @pytest.mark.integration
 def test_a_removal_is_timed_cold_and_prepared_and_both_end_in_one_digest(
-    world: Parties, images: Images, trained: Trained, tmp_path: Path
+    world: Parties, images: Images, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    figures = removal.removed(world, trained, ["c01"], 40, tmp_path)
+    monkeypatch.setattr(removal, "STEPS_TIMED", 1)
+    figures = removal.removed(world, Monolith(images, recipe), ["c01"], 40, tmp_path)
     (turn,) = figures["turns"]
     assert turn["cold"]["after"] == turn["eager"]["after"]
     assert turn["eager"]["seconds"] < turn["cold"]["seconds"]
     assert 0.0 < turn["cold"]["withdraw_s"] < turn["cold"]["seconds"]
-    assert figures["speedup_cold"] == pytest.approx(trained.monolith_s / turn["cold"]["seconds"])
+    assert figures["speedup_cold"] == pytest.approx(figures["monolith_s"] / turn["cold"]["seconds"])
     assert turn["cold"]["proved_files"] > 0
     told = retained(world, images, 60)
     assert set(told["retained"]) == set(images.rows)

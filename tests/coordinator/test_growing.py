@@ -1,6 +1,7 @@
 """Files of a vault that grow over several processes: whole segments survive any end, and nothing comes twice."""
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,45 @@ def test_bytes_of_one_name_are_not_read_under_another(vault: DirectoryVault) -> 
     growing.finish()
     with vault.grown("archive", NAME, "shards/b/w") as stream, pytest.raises(StorageError, match="altered"):
         stream.read()
+
+
+class Passes:
+    """What the passes over a file were given, one after another."""
+
+    def __init__(self) -> None:
+        self.begun: list[bytearray] = []
+
+    def begin(self) -> Callable[[bytes], object]:
+        self.begun.append(bytearray())
+        return self.begun[-1].extend
+
+
+def test_a_pass_is_given_what_is_held_in_order_and_once_whoever_took_it(vault: DirectoryVault) -> None:
+    first, second, third = Passes(), Passes(), Passes()
+    growing = vault.grow("archive", NAME, KEPT, first.begin)
+    growing.write(DATA[:1000])
+    growing.close()
+    again = vault.grow("archive", NAME, KEPT, second.begin)
+    again.write(DATA[1000:])
+    again.finish()
+    vault.grow("archive", NAME, KEPT, third.begin)
+    assert [first.begun, second.begun, third.begun] == [[DATA[:1000]], [DATA], [DATA]]
+
+
+def test_a_whole_file_that_was_altered_is_a_part_and_its_pass_begins_anew(vault: DirectoryVault) -> None:
+    growing, passes = vault.grow("archive", NAME, KEPT), Passes()
+    growing.write(DATA)
+    growing.finish()
+    path = vault._files / "archive" / NAME
+    sealed = bytearray(path.read_bytes())
+    sealed[-5] ^= 1
+    path.write_bytes(sealed)
+    part = vault.grow("archive", NAME, KEPT, passes.begin)
+    assert 0 < part.size < len(DATA)
+    assert passes.begun[-1] == DATA[: part.size]
+    assert len(passes.begun) == 2
+    part.write(DATA[part.size :])
+    part.finish()
+    assert passes.begun[-1] == DATA
+    vault.keep("archive", NAME, KEPT)
+    assert vault.read("archive", KEPT) == DATA

@@ -1,7 +1,8 @@
 """Every step of admission has a shard that only this step can refuse."""
 
+import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,10 +16,11 @@ from severable_trust.envelope import sign
 from severable_trust.errors import AdmissionError
 from severable_trust.keys import PemSigner, Signer
 from severable_trust.roster import PartyStatus
-from severable_trust.shard import ShardClaim, SubShard
+from severable_trust.shard import WEIGHTS, ShardClaim, SubShard
 from severable_trust.statement import PAYLOAD_TYPE, Proven, sign_statement
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, Shard, admit
+from severable_trust.weights import WeightsScan, scan_weights
 
 
 def submit(
@@ -33,7 +35,35 @@ def submit(
     sent = shard_files() if files is None else files
     value = claim or make_claim(federation.contract.id, shard_files() if set(sent) != set(shard_files()) else sent)
     envelope = sign_statement(value, signer or federation.keys.alice)
-    return admit(envelope.to_bytes(), streams(sent), policy or federation.policy())
+    return judged_alike(envelope.to_bytes(), sent, value, policy or federation.policy())
+
+
+def judged_alike(envelope: bytes, sent: Mapping[str, bytes], claim: ShardClaim, policy: AdmissionPolicy) -> Shard:
+    """The verifier's word, which is the same where the weights were looked at while they came in."""
+    scan = WeightsScan(next(file.size for file in claim.files if file.name == WEIGHTS))
+    scan.feed(sent.get(WEIGHTS, b""))
+    rest = streams({name: data for name, data in sent.items() if name != WEIGHTS})
+    came = verdict(lambda: admit(envelope, rest, policy, scan.found() if WEIGHTS in sent else None))
+    read = verdict(lambda: admit(envelope, streams(sent), policy))
+    if isinstance(read, AdmissionError):
+        assert isinstance(came, AdmissionError)
+        assert (came.step, str(came)) == (read.step, str(read))
+        raise read
+    assert came == read
+    return read
+
+
+def verdict(judge: Callable[[], Shard]) -> Shard | AdmissionError:
+    try:
+        return judge()
+    except AdmissionError as error:
+        return error
+
+
+def test_weights_that_are_given_twice_are_refused(federation: Federation) -> None:
+    found = scan_weights(io.BytesIO(weights()), len(weights()))
+    with pytest.raises(AdmissionError, match="5 file list"):
+        admit(federation.claim.envelope.to_bytes(), streams(shard_files()), federation.policy(), found)
 
 
 def refused(federation: Federation, step: int, why: str, **given: Any) -> None:

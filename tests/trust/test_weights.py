@@ -1,6 +1,7 @@
 """One pass over a weights file: read once, judged as independent code judges it, wherever its blocks are cut."""
 
 import io
+import itertools
 import json
 import struct
 import tracemalloc
@@ -18,8 +19,8 @@ from trust.shard_data import safetensors, weights, with_header
 from severable_trust.digest import Digest
 from severable_trust.errors import MalformedError, StatementError
 from severable_trust.finite import FinitenessCheck
-from severable_trust.tensors import ITEM_BYTES, TensorSpec, read_header
-from severable_trust.weights import scan_weights
+from severable_trust.tensors import ITEM_BYTES, TensorInfo, TensorSpec, read_header
+from severable_trust.weights import WeightsFile, WeightsScan, scan_weights
 
 TORCH = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 SPECIAL = [0.0, -1.5, 3.4e38, 65504.0, 1e308, float("nan"), float("inf"), float("-inf")]
@@ -72,6 +73,58 @@ def test_a_file_is_read_once_in_blocks_and_its_size_and_digest_are_known() -> No
     assert (found.size, found.digest) == (len(data), Digest.of(data))
     assert stream.read_bytes == len(data)
     assert stream.largest <= 1 << 20
+
+
+def told(found: WeightsFile) -> list[object]:
+    """Everything that a pass found, errors as their lines."""
+    said: list[object] = [found.size, found.digest]
+    for ask in (lambda: found.tensors, found.require_finite):
+        try:
+            said.append(ask())
+        except (MalformedError, StatementError) as error:
+            said.append(str(error))
+    return said
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.just(of_bits("F32", struct.pack("<5f", 1, 2, float("nan"), 4, 5), lead=3)),
+        st.just(weights()),
+        st.just(weights()[:-1]),
+        st.just((2**63).to_bytes(8, "little") + b"{}"),
+        st.just((60).to_bytes(8, "little") + b"{}"),
+    ),
+    st.lists(st.integers(1, 40), min_size=1),
+    st.integers(-2, 2),
+)
+def test_what_is_found_as_a_file_comes_in_is_what_is_found_in_it_as_a_whole(
+    data: bytes, cuts: list[int], lie: int
+) -> None:
+    said = max(0, len(data) + lie)
+    scan, at = WeightsScan(said), 0
+    for cut in itertools.cycle(cuts):
+        if at >= len(data):
+            break
+        scan.feed(data[at : at + cut])
+        at += cut
+    assert told(scan.found()) == told(scan_weights(io.BytesIO(data), said)) == told(whole(data, said))
+
+
+def whole(data: bytes, said: int) -> WeightsFile:
+    """The oracle: header, digest and numbers each from the whole file at once."""
+    stream = io.BytesIO(data)
+    tensors: dict[str, TensorInfo] = {}
+    malformed: MalformedError | None = None
+    try:
+        tensors = read_header(stream, said)
+    except MalformedError as error:
+        malformed = error
+    check = FinitenessCheck(tensors)
+    check.feed(stream.read())
+    return WeightsFile(
+        size=len(data), digest=Digest.of(data), _tensors=tensors, _malformed=malformed, _problem=check.problem
+    )
 
 
 class Ones(io.RawIOBase):

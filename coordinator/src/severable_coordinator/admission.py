@@ -1,11 +1,10 @@
 """A shard's way in: open the upload, take its chunks, verify, keep.
 
-Bytes are encrypted as they arrive, once, into files that grow and can be gone on with; the one verifier
-(`severable_trust.verifier.admit`) reads them back and decides, and nothing it refuses is kept.
+Bytes are encrypted as they arrive, once, into files that grow and can be gone on with; what the weights hold is looked
+at as they pass (reading.py). The one verifier (`severable_trust.verifier.admit`) decides; nothing it refuses is kept.
 """
 
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -14,7 +13,7 @@ from severable_coordinator.allowance import require_fitting, require_large_chunk
 from severable_coordinator.contracting import Contracting
 from severable_coordinator.dispatch import JobReport, JobState, Task
 from severable_coordinator.errors import ConflictError, NotFoundError, RefusedError
-from severable_coordinator.intake import Copied, Intakes
+from severable_coordinator.intake import Intakes
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
@@ -48,6 +47,7 @@ from severable_trust.shard import WEIGHTS, ShardClaim
 from severable_trust.statement import Kind, open_statement, statement_id
 from severable_trust.tensors import TensorSpec
 from severable_trust.verifier import AdmissionPolicy, admit
+from severable_trust.weights import WeightsFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class Admission:
     intakes: Intakes = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "intakes", Intakes(self.vault))
+        object.__setattr__(self, "intakes", Intakes(self.vault, self.tombstones.sketching))
 
     def open(self, party: str, claim_bytes: bytes) -> UploadRecord:
         """Begin an upload, or find it again. RefusedError, SignatureError: nothing unsigned takes up space."""
@@ -142,10 +142,10 @@ class Admission:
 
     def _finish(self, upload: UploadRecord) -> Verdict:
         shard_id = Digest(upload.id)
-        sketching = self.tombstones.sketching(sum(file.size for file in files_of(upload) if file.name == WEIGHTS))
         try:
-            claim = self._verify(upload, sketching.feed)
-            self.tombstones.refuse_weights(sketching.sketch())
+            weights, sketch = self._received(upload)
+            claim = self._verify(upload, weights)
+            self.tombstones.refuse_weights(sketch)
         except (TrustError, RefusedError, NotFoundError) as error:
             verdict = self._refuse(upload, str(error))
             report = JobReport(state=JobState.FAILED, detail=f"refused by the coordinator: {error}")
@@ -155,7 +155,7 @@ class Admission:
             status = self.tasks.by_nonce(claim.nonce)
             if status.report.state.final and not self._is_kept(shard_id):
                 return self._refuse(upload, "the task that this shard answers has been answered by another one")
-            self._keep(upload, claim, sketching.sketch())
+            self._keep(upload, claim, sketch)
         return self._still_wanted(upload, claim)
 
     def _still_wanted(self, upload: UploadRecord, claim: ShardClaim) -> Verdict:
@@ -180,7 +180,7 @@ class Admission:
     def _is_kept(self, shard_id: Digest) -> bool:
         return any(shard.id == shard_id for shard in self.shards.shards())
 
-    def _verify(self, upload: UploadRecord, sketch: Callable[[bytes], object]) -> ShardClaim:
+    def _verify(self, upload: UploadRecord, weights: WeightsFile) -> ShardClaim:
         task = self.tasks.by_nonce(claim_of(upload).nonce).task
         contract = self.contracts.contract(Digest.parse(task.contract))
         recipe = self.contracts.recipe(Digest.parse(task.recipe))
@@ -198,21 +198,24 @@ class Admission:
             max_bytes=MAX_SHARD_BYTES,
             sub_shard=task.sub_shard,
         )
-        self._require_whole(upload)
         with ExitStack() as opened:
             files: dict[str, BinaryIO] = {
                 file.name: opened.enter_context(self.vault.grown(upload.party, *grown_as(upload, file.name)))
                 for file in files_of(upload)
+                if file.name != WEIGHTS
             }
-            files[WEIGHTS] = Copied(files[WEIGHTS], sketch)
-            return admit(upload.claim, files, policy).claim.value
+            return admit(upload.claim, files, policy, weights).claim.value
 
-    def _require_whole(self, upload: UploadRecord) -> None:
+    def _received(self, upload: UploadRecord) -> tuple[WeightsFile, WeightSketch]:
+        """What the weights hold, once every file of the claim is whole. RefusedError."""
         intake = self.intakes.of(upload)
         for name, file in intake.files.items():
             held = self.intakes.growing(intake, upload, name).size
             if held != file.size:
                 raise RefusedError(f"{name}: {held} of the {file.size} bytes of its claim came")
+        if intake.reading is None:
+            raise RefusedError(f"the claim lists no {WEIGHTS}")
+        return intake.reading.found()
 
     def _keep(self, upload: UploadRecord, claim: ShardClaim, sketch: WeightSketch) -> None:
         for file in claim.files:  # as they came and were verified, under another name

@@ -4,16 +4,18 @@ The disk is the truth. What is remembered here was read from it when an upload w
 once a file is no longer there (a removal, or a newer claim for the same task, took it away).
 """
 
-import io
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
 from severable_coordinator.ports import Growing, UploadRecord, Vault
+from severable_coordinator.reading import Reading
 from severable_coordinator.uploads import files_of, grown_as
+from severable_coordinator.weight_sketch import Sketching
 from severable_trust.digest import FileDigest
+from severable_trust.shard import WEIGHTS
 
 
 @dataclass(eq=False)
@@ -24,12 +26,14 @@ class Intake:
         files: what its claim lists, by name.
         growing: those that were asked about.
         chunks: how many were taken of each by this process.
+        reading: the pass over the weights as they come, once they were asked about.
         turn: one chunk, or the end of the upload, at a time.
     """
 
     files: dict[str, FileDigest]
     growing: dict[str, Growing] = field(default_factory=dict)
     chunks: Counter[str] = field(default_factory=Counter)
+    reading: Reading | None = None
     turn: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -38,10 +42,12 @@ class Intakes:
 
     Args:
         vault: where files grow.
+        sketching: begins the sketch of weights of so many bytes.
     """
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault, sketching: Callable[[int], Sketching]) -> None:
+        self._vault, self._sketching = vault, sketching
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="reading")
         self._known: dict[str, Intake] = {}
         self._lock = threading.Lock()
 
@@ -59,10 +65,19 @@ class Intakes:
             if known is not None:
                 known.close()
             intake.chunks[name] = 0
-            known = intake.growing[name] = self._vault.grow(upload.party, *grown_as(upload, name))
+            known = self._vault.grow(upload.party, *grown_as(upload, name), lambda: self._pass(intake, name))
+            intake.growing[name] = known
             if known.size == intake.files[name].size:
                 known.finish()
         return known
+
+    def _pass(self, intake: Intake, name: str) -> Callable[[bytes], object]:
+        """Begin the pass over a file: the weights are read as they come, the small files when all is there."""
+        if name != WEIGHTS:
+            return len
+        size = intake.files[name].size
+        intake.reading = Reading(size, self._sketching(size), self._thread)
+        return intake.reading.feed
 
     def forget(self, upload_id: str) -> None:
         """Let go of an upload that has ended."""
@@ -96,27 +111,3 @@ class Intakes:
 def _close(intake: Intake) -> None:
     for growing in intake.growing.values():
         growing.close()
-
-
-class Copied(io.RawIOBase, BinaryIO):
-    """A stream, read once and forwards, whose bytes are handed on as they pass.
-
-    Args:
-        stream: what is read.
-        sink: takes every block.
-    """
-
-    def __init__(self, stream: BinaryIO, sink: Callable[[bytes], object]) -> None:
-        self._stream = stream
-        self._sink = sink
-
-    def readable(self) -> bool:
-        """Whether it can be read: yes."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Return what the stream returns."""
-        data = self._stream.read(size)
-        if data:
-            self._sink(data)
-        return data

@@ -261,8 +261,14 @@ class Vault(Files, Protocol):
     def writing(self, party: str, name: str) -> AbstractContextManager[Callable[[bytes], object]]:
         """Write a file block by block; it is there, whole, once the context ends well, and else not at all."""
 
-    def grow(self, party: str, name: str, kept_as: str) -> "Growing":
-        """Begin a file, or go on with what is there of it, that is kept under another name once it is whole."""
+    def grow(
+        self, party: str, name: str, kept_as: str, begin: Callable[[], Callable[[bytes], object]] = ...
+    ) -> "Growing":
+        """Begin a file, or go on with what is there of it, that is kept under another name once it is whole.
+
+        `begin` begins a pass over it, which is given every byte that is held, in order and once; anew where what was
+        held turned out to be less.
+        """
 
     def grown(self, party: str, name: str, kept_as: str) -> BinaryIO:
         """Open a file that has grown whole, whether it is kept already or not. NotFoundError, StorageError."""

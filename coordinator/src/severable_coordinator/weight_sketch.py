@@ -53,7 +53,7 @@ _AT_ONCE = 1 << 17  # weights; one stretch of the signs' stream
 _LENGTH_BYTES = 8  # of the number before a safetensors header
 _FLOATS = {"F16": "<i2", "BF16": "<i2", "F32": "<i4", "F64": "<i8"}  # read as whole numbers: the first bit is the sign
 
-Signs = npt.NDArray[np.int8]
+Bits = npt.NDArray[np.uint8]  # 0 or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Sketching:
         rest = memoryview(block)
         while self._tensor is not None and (rest or not self._tensor.left):
             taken = min(len(rest), self._tensor.left)
-            self._tensor.take(bytes(rest[:taken]))
+            self._tensor.take(rest[:taken])
             rest = rest[taken:]
             if not self._tensor.left:
                 self._sum_B += self._tensor.centred_B()
@@ -124,7 +124,7 @@ class Sketching:
 
     def sketch(self) -> WeightSketch:
         """The sketch of what was taken."""
-        signs_B = _stream(self._key, "the rows of Hadamard", 0, BITS)
+        signs_B = 2.0 * _stream(self._key, "the rows of Hadamard", 0, BITS) - 1.0
         y_B = _hadamard(self._sum_B * signs_B)
         return WeightSketch(key_id(self._key), np.packbits(y_B > 0).tobytes())
 
@@ -160,21 +160,36 @@ class _Tensor:
         self._pending = bytearray()
         self.left = info.end - info.begin
 
-    def take(self, data: bytes) -> None:
-        self._pending += data
+    def take(self, data: memoryview) -> None:
+        """Take bytes that follow, cut into whole stretches; what is left of them waits, unless it is the end."""
         self.left -= len(data)
-        while len(self._pending) >= self._stretch or (self._pending and not self.left):
-            stretch = bytes(self._pending[: self._stretch])
-            del self._pending[: self._stretch]
-            if self._dtype in _FLOATS:
-                self._add(_signs(stretch, self._dtype))
+        while data:
+            if not self._pending and len(data) >= self._stretch:
+                self._add(data[: self._stretch])  # as it lies there, without a copy
+                data = data[self._stretch :]
+                continue
+            missing = self._stretch - len(self._pending)
+            self._pending += data[:missing]
+            data = data[missing:]
+            if len(self._pending) == self._stretch:
+                self._add_pending()
+        if self._pending and not self.left:
+            self._add_pending()
 
-    def _add(self, signs_N: Signs) -> None:
-        drawn_N = _stream(self._key, self._name, self._count // _AT_ONCE, len(signs_N))
-        self._signed_B += _folded(signs_N * drawn_N)
-        self._bare_B += _folded(drawn_N)
-        self._total += int(signs_N.sum(dtype=np.int64))
-        self._count += len(signs_N)
+    def _add_pending(self) -> None:
+        stretch, self._pending = self._pending, bytearray()
+        self._add(memoryview(stretch))
+
+    def _add(self, stretch: memoryview) -> None:
+        """Every product of a weight's sign with its random sign is 2x - 1, where x says whether their bits differ."""
+        if self._dtype not in _FLOATS:
+            return
+        negative_N, counted_N = _sign_bits(stretch, self._dtype)
+        drawn_N = _stream(self._key, self._name, self._count // _AT_ONCE, len(negative_N))
+        self._signed_B += 2 * _folded((negative_N ^ drawn_N) & counted_N) - _folded(counted_N)
+        self._bare_B += 2 * _folded(drawn_N) - _folded(np.ones_like(drawn_N))
+        self._total += int(np.count_nonzero(counted_N)) - 2 * int(np.count_nonzero(negative_N & counted_N))
+        self._count += len(negative_N)
 
     def centred_B(self) -> npt.NDArray[np.float64]:
         """The signed sums with the tensor's mean sign taken off every weight: the sums are linear."""
@@ -182,24 +197,28 @@ class _Tensor:
         return self._signed_B - mean * self._bare_B
 
 
-def _signs(data: bytes, dtype: str) -> Signs:
-    """The sign of every number, 0 for both zeros; read off its bits, so that no value is too large or not a number."""
+def _sign_bits(data: memoryview, dtype: str) -> tuple[Bits, Bits]:
+    """Which numbers are negative, and which are not zero of either sign; read off their bits, whatever their values."""
     numbers_N = np.frombuffer(data, _FLOATS[dtype])
-    return np.where(numbers_N << 1 == 0, 0, np.where(numbers_N < 0, -1, 1)).astype(np.int8)
+    size = numbers_N.itemsize
+    signs_N: Bits = np.frombuffer(data, np.uint8)[size - 1 :: size] >> np.uint8(
+        7
+    )  # little-endian: the sign is in the last byte
+    counted_N: Bits = ((numbers_N & np.iinfo(numbers_N.dtype).max) != 0).view(np.uint8)
+    return signs_N, counted_N
 
 
-def _stream(key: bytes, name: str, stretch: int, count: int) -> Signs:
-    """Random signs of the weights of one stretch of one tensor."""
+def _stream(key: bytes, name: str, stretch: int, count: int) -> Bits:
+    """Random signs of the weights of one stretch of one tensor: 1 for +1, 0 for -1."""
     seed = key + hashlib.sha256(name.encode()).digest() + stretch.to_bytes(8, "big")
-    bits_N = np.unpackbits(np.frombuffer(hashlib.shake_256(seed).digest(-(-count // 8)), np.uint8))[:count]
-    return (bits_N.astype(np.int8) << 1) - np.int8(1)
+    return np.unpackbits(np.frombuffer(hashlib.shake_256(seed).digest(-(-count // 8)), np.uint8), count=count)
 
 
-def _folded(signs_N: Signs) -> npt.NDArray[np.int64]:
-    """Sums over the places i, i + BITS, i + 2 BITS, ...; stretches are a multiple of BITS long."""
-    padded_N = np.zeros(-(-len(signs_N) // BITS) * BITS, np.int8)
-    padded_N[: len(signs_N)] = signs_N
-    folded_B: npt.NDArray[np.int64] = padded_N.reshape(-1, BITS).sum(axis=0, dtype=np.int64)
+def _folded(bits_N: Bits) -> npt.NDArray[np.int64]:
+    """Sums over the places i, i + BITS, i + 2 BITS, ...; a stretch has at most 128 of them, which a byte can hold."""
+    whole = len(bits_N) // BITS * BITS
+    folded_B: npt.NDArray[np.int64] = bits_N[:whole].reshape(-1, BITS).sum(axis=0, dtype=np.uint8).astype(np.int64)
+    folded_B[: len(bits_N) - whole] += bits_N[whole:]
     return folded_B
 
 

@@ -15,7 +15,7 @@ from severable_trust.errors import MalformedError, StatementError
 
 MAX_HEADER = 1 << 20  # bytes
 MAX_RANK = 64  # dimensions; multiplying a million of them would take seconds
-_LENGTH_BYTES = 8
+LENGTH_BYTES = 8  # of the header's own length, which comes first
 _MAX_COUNT = 1 << 63  # no file is that long; and Python refuses to print far longer numbers
 
 ITEM_BYTES: dict[str, int] = {
@@ -100,9 +100,9 @@ def require_tensors(found: Mapping[str, TensorInfo], expected: Mapping[str, Tens
 
 
 def _read_json(stream: BinaryIO, size: int) -> tuple[dict[str, object], int]:
-    prefix = stream.read(_LENGTH_BYTES)
+    prefix = stream.read(LENGTH_BYTES)
     length = int.from_bytes(prefix, "little")
-    if len(prefix) != _LENGTH_BYTES or length > min(MAX_HEADER, size - _LENGTH_BYTES):
+    if len(prefix) != LENGTH_BYTES or length > min(MAX_HEADER, size - LENGTH_BYTES):
         raise MalformedError("weights: not a safetensors file, or its header is longer than a megabyte")
     data = stream.read(length)
     try:
@@ -111,7 +111,7 @@ def _read_json(stream: BinaryIO, size: int) -> tuple[dict[str, object], int]:
         raise MalformedError(f"weights: header is not JSON: {str(error)[:120]}") from error
     if len(data) != length or not data.startswith(b"{") or not isinstance(header, dict):
         raise MalformedError("weights: header is not a JSON object")
-    return header, _LENGTH_BYTES + length
+    return header, LENGTH_BYTES + length
 
 
 def _check_metadata(metadata: object) -> None:

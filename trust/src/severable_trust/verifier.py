@@ -64,7 +64,9 @@ class Shard:
         return self.claim.id
 
 
-def admit(envelope: bytes, files: Mapping[str, BinaryIO], policy: AdmissionPolicy) -> Shard:
+def admit(
+    envelope: bytes, files: Mapping[str, BinaryIO], policy: AdmissionPolicy, weights: WeightsFile | None = None
+) -> Shard:
     """The shard that this claim and these files are, once every step holds.
 
     Args:
@@ -72,6 +74,7 @@ def admit(envelope: bytes, files: Mapping[str, BinaryIO], policy: AdmissionPolic
         files: the received files by name, each at its beginning, the small ones seekable; the weights are read once.
             Sizes are taken from the streams, never from the party.
         policy: what they are compared with.
+        weights: what one pass over the weights found while they came in; they are not in `files` then.
 
     Raises:
         AdmissionError: the shard is refused; names the step.
@@ -93,11 +96,12 @@ def admit(envelope: bytes, files: Mapping[str, BinaryIO], policy: AdmissionPolic
             require(policy.contract.value, policy.state, action, policy.now, recipe=policy.recipe)
     # (5) The files are exactly the three that a shard has.
     with _step("5 file list"):
-        if tuple(sorted(files)) != SHARD_FILES:
-            raise StatementError(f"files are {', '.join(sorted(files))[:200]}, not exactly {', '.join(SHARD_FILES)}")
+        names = sorted([*files, WEIGHTS] if weights else files)
+        if tuple(names) != SHARD_FILES:
+            raise StatementError(f"files are {', '.join(names)[:200]}, not exactly {', '.join(SHARD_FILES)}")
     # (6) Their sizes and digests are the signed ones.
     with _step("6 sizes and digests"):
-        weights = _check_files(claim.value, files, policy.max_bytes)
+        weights = _check_files(claim.value, files, policy.max_bytes, weights)
     # (7) The configuration is the recipe's, byte for byte: nothing of the party's is ever interpreted.
     with _step("7 configuration"):
         _check_config(files[CONFIG], policy.config)
@@ -147,15 +151,16 @@ def _same(what: str, found: object, expected: object) -> None:
         raise StatementError(f"{what} is {found}, expected {expected}")
 
 
-def _check_files(claim: ShardClaim, files: Mapping[str, BinaryIO], max_bytes: int) -> WeightsFile:
+def _check_files(
+    claim: ShardClaim, files: Mapping[str, BinaryIO], max_bytes: int, weights: WeightsFile | None
+) -> WeightsFile:
     """What the one pass over the weights found, once every file is the signed one."""
     total = sum(file.size for file in claim.files)
     if total > max_bytes:
         raise StatementError(f"files take {total} bytes, at most {max_bytes} are accepted")
-    weights: WeightsFile | None = None
     for file in claim.files:
         if file.name == WEIGHTS:
-            weights = scan_weights(files[file.name], file.size)
+            weights = weights or scan_weights(files[file.name], file.size)
             _check_file(file, weights.size, weights.digest)
         else:
             _check_file(file, *measure(files[file.name]))

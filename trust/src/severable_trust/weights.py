@@ -1,7 +1,8 @@
-"""A weights file in one pass: its bytes are read once, in order, in constant memory, and everything is learned of them.
+"""A weights file in one pass: its bytes pass once, in order, in constant memory, and everything is learned of them.
 
-What is learned is kept side by side, not raised as it is met: the verifier asks for it step by step, so that a file
-with a wrong digest is refused for its digest, whatever else is in it.
+They are read from a stream (`scan_weights`), or handed over as they come in (`WeightsScan`). What is learned is kept
+side by side, not raised as it is met: the verifier asks for it step by step, so that a file with a wrong digest is
+refused for its digest, whatever else is in it.
 """
 
 import hashlib
@@ -12,14 +13,14 @@ from typing import BinaryIO
 from severable_trust.digest import Digest
 from severable_trust.errors import MalformedError, StatementError
 from severable_trust.finite import FinitenessCheck
-from severable_trust.tensors import TensorInfo, read_header
+from severable_trust.tensors import LENGTH_BYTES, MAX_HEADER, TensorInfo, read_header
 
 _BLOCK = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsFile:
-    """What one pass over a safetensors file found. Only `scan_weights` makes one.
+    """What one pass over a safetensors file found. Only a `WeightsScan` makes one.
 
     Attributes:
         size: bytes read.
@@ -61,38 +62,63 @@ def scan_weights(stream: BinaryIO, size: int) -> WeightsFile:
         stream: the file, at its beginning; it need not be seekable.
         size: the size it is said to have, in bytes; its header is held against that.
     """
-    passing = _Hashing(stream)
-    tensors: dict[str, TensorInfo] = {}
-    malformed: MalformedError | None = None
-    try:
-        tensors = read_header(passing, size)
-    except MalformedError as error:
-        malformed = error
-    check = FinitenessCheck(tensors)
-    while block := passing.read(_BLOCK):
-        check.feed(block)
-    return WeightsFile(
-        size=passing.tell(),
-        digest=Digest(passing.sha256.hexdigest()),
-        _tensors=tensors,
-        _malformed=malformed,
-        _problem=check.problem,
-    )
+    scan = WeightsScan(size)
+    while block := stream.read(_BLOCK):
+        scan.feed(block)
+    return scan.found()
 
 
-class _Hashing(io.RawIOBase, BinaryIO):
-    """A stream that hashes what is read through it."""
+class WeightsScan:
+    """The pass itself, for a file that comes in block by block.
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._position = 0
-        self.sha256 = hashlib.sha256()
+    Law: what it finds does not depend on where the blocks are cut; it is what `scan_weights` finds in the whole file.
 
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self.sha256.update(data)
-        self._position += len(data)
-        return data
+    Args:
+        size: the size that the file is said to have, in bytes; its header is held against that.
+    """
 
-    def tell(self) -> int:
-        return self._position
+    def __init__(self, size: int) -> None:
+        self._said = size
+        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._head = b""
+        self._tensors: dict[str, TensorInfo] = {}
+        self._malformed: MalformedError | None = None
+        self._check: FinitenessCheck | None = None  # none until the header is there
+
+    def feed(self, block: bytes) -> None:
+        """Take the bytes that follow on those of the call before."""
+        self._sha256.update(block)
+        self._size += len(block)
+        if self._check is None:
+            self._head += block
+            wanted = _header_end(self._head)
+            if len(self._head) < wanted:
+                return
+            self._head, block = self._head[:wanted], self._head[wanted:]
+            self._check = self._begun()
+        self._check.feed(block)
+
+    def found(self) -> WeightsFile:
+        """Say what was found, once all of it has come."""
+        check = self._check or self._begun()
+        return WeightsFile(
+            size=self._size,
+            digest=Digest(self._sha256.hexdigest()),
+            _tensors=self._tensors,
+            _malformed=self._malformed,
+            _problem=check.problem,
+        )
+
+    def _begun(self) -> FinitenessCheck:
+        try:
+            self._tensors = read_header(io.BytesIO(self._head), self._said)
+        except MalformedError as error:
+            self._malformed = error
+        return FinitenessCheck(self._tensors)
+
+
+def _header_end(head: bytes) -> int:
+    """Where a header ends, as far as it is there; at its length where that is longer than any header may be."""
+    length = int.from_bytes(head[:LENGTH_BYTES], "little") if len(head) >= LENGTH_BYTES else 0
+    return LENGTH_BYTES + (length if length <= MAX_HEADER else 0)

@@ -30,6 +30,7 @@ class GrowingFile:
         seal: gives a stream that encrypts into a file.
         unseal: gives a stream that decrypts another, and raises TinkError where it ends too soon.
         disk: says of the disk's errors what to do about them.
+        begin: begins a pass over the file, which is given every byte that is held, in order and once.
     """
 
     def __init__(
@@ -38,14 +39,16 @@ class GrowingFile:
         seal: Callable[[RawIOBase], BinaryIO],
         unseal: Callable[[BinaryIO], BufferedReader],
         disk: Callable[[], AbstractContextManager[None]],
+        begin: Callable[[], Callable[[bytes], object]],
     ) -> None:
-        self._path, self._seal, self._unseal, self._disk = path, seal, unseal, disk
+        self._path, self._seal, self._unseal, self._disk, self._begin = path, seal, unseal, disk, begin
         self._growing = path.with_name(path.name + ".growing")
         self._left = path.with_name(path.name + ".left")
         self._stream: BinaryIO | None = None
         self._raw: RawIOBase | None = None
         self._whole = self._broken = False
         self.size = 0
+        self._pass = begin()
         with disk():
             self._look()
 
@@ -67,6 +70,7 @@ class GrowingFile:
                     self._raw = self._growing.open("wb", buffering=0)
                     self._stream = self._seal(self._raw)
                 self._stream.write(data)
+            self._pass(data)
         except BaseException:
             self._broken = True  # what is on the disk decides where to go on
             self.close()
@@ -101,9 +105,12 @@ class GrowingFile:
         """See what is there: all of it, a part, or nothing."""
         if self._path.is_file():
             try:
-                self.size = sum(map(len, self._blocks(self._path)))
+                for block in self._blocks(self._path):
+                    self._pass(block)
+                    self.size += len(block)
             except tink.TinkError:  # altered on the disk: what can be read of it is a part
                 self._path.replace(self._left)
+                self.size, self._pass = 0, self._begin()
             else:
                 self._whole = True
                 return

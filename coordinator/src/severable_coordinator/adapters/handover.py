@@ -21,9 +21,9 @@ from severable_coordinator.adapters.handover_out import CLAIM, CONTRACT, RECIPE,
 from severable_coordinator.adapters.recipes import record_of
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.errors import ConfigError, ConflictError, NotFoundError, RefusedError
-from severable_coordinator.intake import Copied
 from severable_coordinator.membership import PartyRecord
 from severable_coordinator.ports import ContractRecord, RecipeRecord, ShardRecord, ShardState
+from severable_coordinator.reading import Reading
 from severable_coordinator.shard_sets import parse_recipe
 from severable_coordinator.uploads import CHUNK_BYTES, MAX_SHARD_BYTES, shard_file
 from severable_diffusion.errors import RecipeError
@@ -64,10 +64,14 @@ def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -
     names = [file.name for file in claim.value.files]
     with ExitStack() as stack:
         files = {name: stack.enter_context(_open(directory / name)) for name in names}
-        sketching = coordinator.tombstones.sketching(sum(f.size for f in claim.value.files if f.name == WEIGHTS))
-        read = {n: Copied(stream, sketching.feed) if n == WEIGHTS else stream for n, stream in files.items()}
-        admit(claim_bytes, read, _policy(coordinator, claim.value, contract, recipe, roster))
-        coordinator.tombstones.refuse_weights(sketching.sketch())
+        size = sum(file.size for file in claim.value.files if file.name == WEIGHTS)
+        reading = Reading(size, coordinator.tombstones.sketching(size))
+        for block in iter(partial(files[WEIGHTS].read, CHUNK_BYTES), b""):
+            reading.feed(block)
+        weights, sketch = reading.found()
+        small = {name: stream for name, stream in files.items() if name != WEIGHTS}
+        admit(claim_bytes, small, _policy(coordinator, claim.value, contract, recipe, roster), weights)
+        coordinator.tombstones.refuse_weights(sketch)
         for name, stream in files.items():
             stream.seek(0)
             chunks = iter(partial(stream.read, CHUNK_BYTES), b"")
@@ -76,7 +80,7 @@ def _import(coordinator: Coordinator, directory: Path, roster: Proven[Roster]) -
     record = ContractRecord(id=contract.id, party=party.id, envelope=contract_bytes, state=ContractState.ACTIVE)
     coordinator.contracts.put(record)
     _keep_party(coordinator, party.id, roster)
-    coordinator.tombstones.keep(claim.id, sketching.sketch())
+    coordinator.tombstones.keep(claim.id, sketch)
     return _keep(coordinator, claim, claim_bytes)
 
 

@@ -71,7 +71,9 @@ class DirectoryVault:
             finally:
                 unfinished.unlink(missing_ok=True)
 
-    def grow(self, party: str, name: str, kept_as: str) -> GrowingFile:
+    def grow(
+        self, party: str, name: str, kept_as: str, begin: Callable[[], Callable[[bytes], object]] = lambda: len
+    ) -> GrowingFile:
         """See Vault."""
         kept, bound = self._path(party, kept_as), _bound(party, kept_as)
         path = kept if kept.is_file() else self._path(party, name)
@@ -84,7 +86,7 @@ class DirectoryVault:
             plain: io.BufferedReader = self._primitive(party, create=False).new_decrypting_stream(raw, bound)
             return plain
 
-        return GrowingFile(path, seal, unseal, partial(disk_errors, path))
+        return GrowingFile(path, seal, unseal, partial(disk_errors, path), begin)
 
     def grown(self, party: str, name: str, kept_as: str) -> BinaryIO:
         """See Vault."""

@@ -39,6 +39,7 @@ def figures(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_it_measures_everything_and_writes_figures_pictures_and_page(folder: Path, figures: dict[str, Any]) -> None:
     assert {"monolith", "fedavg", "costs", "partial_noise_start", "class-10", "class-8"} <= figures.keys()
     made = {path.stem.removeprefix("mnist-") for path in (folder / "results" / "quality-tiny").glob("mnist-*.png")}
@@ -47,6 +48,7 @@ def test_it_measures_everything_and_writes_figures_pictures_and_page(folder: Pat
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_federated_averaging_takes_the_monoliths_steps_and_is_held_against_it(figures: dict[str, Any]) -> None:
     found = figures["fedavg"]
     assert found["steps"] == found["monolith_steps"]
@@ -55,12 +57,14 @@ def test_federated_averaging_takes_the_monoliths_steps_and_is_held_against_it(fi
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_the_wide_monolith_has_about_the_parameters_of_ten_shards(figures: dict[str, Any]) -> None:
     found = figures["monolith"]["equal_parameters"]
     assert 8 < found["parameters"] / found["parameters_of_one_shard"] < 12
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_costs_are_ratios_of_five_turns_at_two_batch_sizes(figures: dict[str, Any]) -> None:
     for kind in figures["costs"]["bars"]:
         found = figures["costs"][kind]
@@ -69,6 +73,7 @@ def test_costs_are_ratios_of_five_turns_at_two_batch_sizes(figures: dict[str, An
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_a_second_run_trains_and_measures_nothing_anew(folder: Path) -> None:
     kept = {path: path.stat().st_mtime_ns for path in (folder / "work").rglob("*") if path.is_file()}
     assert quality(folder).returncode == 0

@@ -73,7 +73,7 @@ def test_a_worker_killed_at_random_moments_ships_the_bytes_of_one_that_was_not(
     job = queued(home, federation, LONG)
     kept = checkpoint(home, job)
     chance = random.Random(5)  # noqa: S311  # no secret
-    for number in (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
+    for number in (signal.SIGKILL, signal.SIGTERM):  # more of them: benchmarks/resume.py
         worker, before = started(home, job), stamp(kept)
         until(lambda: stamp(kept) != before, worker)  # noqa: B023  # called at once
         time.sleep(chance.uniform(0.0, 0.4))
@@ -92,7 +92,7 @@ def test_a_worker_killed_at_random_moments_ships_the_bytes_of_one_that_was_not(
     assert not kept.exists()
     folder = kept.parent
     assert list(folder.glob("samples-*.png"))
-    assert len(list(folder.glob("events.out.tfevents.*"))) == 4
+    assert len(list(folder.glob("events.out.tfevents.*"))) == 3
 
 
 def test_the_daemon_begins_a_job_again_later_that_its_worker_left_open_and_counts_no_attempt(
@@ -130,7 +130,13 @@ def mountable(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("mountable")
-@pytest.mark.parametrize("size", ["16k", "160k"], ids=["no room for a checkpoint", "no room for the shard"])
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param("16k", id="no room for a checkpoint"),
+        pytest.param("160k", id="no room for the shard", marks=pytest.mark.soak),
+    ],
+)
 def test_a_full_disk_ends_the_worker_in_one_line_and_the_job_is_taken_up_later(
     home: Home, federation: Federation, service: Service, size: str
 ) -> None:

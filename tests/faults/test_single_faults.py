@@ -47,6 +47,7 @@ def test_a_link_that_is_cut_mid_upload(ground: Ground, joined: Joining) -> None:
         assert sent < owner.link.carried < MOST_SENT * sent
 
 
+@pytest.mark.soak  # in `make test`: a worker's full disks, in tests/client/test_interrupted.py
 def test_a_full_disk(ground: Ground, joined: Joining, tmp_path: Path) -> None:
     require_mountable(tmp_path)
     with joined(ground.long) as owner:
@@ -63,14 +64,12 @@ def test_a_full_disk(ground: Ground, joined: Joining, tmp_path: Path) -> None:
         assert owner.job.attempts == 1  # the one without space is not counted
 
 
+@pytest.mark.soak  # in `make test`: the same line, in tests/client/test_upkeep.py
 @pytest.mark.parametrize(
     ("shift_s", "line"),
     [
         pytest.param(HOUR_S, r"this machine's clock is 3[56]\d\d\.\d s ahead of the coordinator's", id="clock ahead"),
-        pytest.param(
-            -HOUR_S, r"check the address, the network and this machine's clock", id="clock behind",
-            marks=pytest.mark.soak,
-        ),
+        pytest.param(-HOUR_S, r"check the address, the network and this machine's clock", id="clock behind"),
     ],
 )  # fmt: skip
 def test_a_clock_that_is_an_hour_off(ground: Ground, joined: Joining, tmp_path: Path, shift_s: int, line: str) -> None:
@@ -96,6 +95,7 @@ def test_a_data_file_that_vanishes_during_training(ground: Ground, joined: Joini
         assert owner.claim.images == IMAGES
 
 
+@pytest.mark.soak  # in `make test`: an image that is gone, in tests/client/test_prepared_images.py
 def test_a_data_file_that_vanishes_between_check_and_training(ground: Ground, joined: Joining, tmp_path: Path) -> None:
     with joined(ground.long) as owner:
         names = sorted(path.name for path in owner.images.iterdir())

@@ -18,7 +18,7 @@ from severable_demo.processes import Processes
 from severable_trust.bundle import verify_receipt
 from severable_trust.trust_root import TrustRoot
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.soak]  # eleven processes that load torch
 
 RECIPE = Path(__file__).resolve().parents[2] / "deploy/severable_demo/recipes/tiny.json"
 OWNER, COUNT = "archive", 3

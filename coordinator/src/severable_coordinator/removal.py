@@ -20,7 +20,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.custody import KeysBackupStore, holding
@@ -41,6 +40,7 @@ from severable_coordinator.ports import (
 from severable_coordinator.proving import Proving
 from severable_coordinator.recalling import Recalling
 from severable_coordinator.receipts import erasure_actions, receipt_of
+from severable_coordinator.removal_steps import Facts, facts_of
 from severable_coordinator.requests import is_about_records
 from severable_coordinator.retained import Retained
 from severable_coordinator.shard_sets import bank_file
@@ -54,8 +54,6 @@ from severable_trust.instant import format_instant
 from severable_trust.order import RemovalOrder, read_trigger
 from severable_trust.receipt import Receipt
 from severable_trust.statement import Kind, read_unverified, statement_id
-
-Facts = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +111,7 @@ class Removal:
 
     def facts(self, record: RemovalRecord, step: str) -> Facts:
         """What a finished step recorded."""
-        value = canonical.decode(self.removals.steps(record.request)[step], f"facts of {step}")
-        if not isinstance(value, dict):
-            raise ConflictError(f"facts of step {step} of removal {record.request} are not an object")
-        return value
+        return facts_of(self.removals, record, step)
 
     def _plan(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._subjects(record)

@@ -6,6 +6,7 @@ from severable_coordinator.adapters.engine import submit
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.errors import EngineError
 from severable_coordinator.ports import RemovalRecord
+from severable_coordinator.removal_steps import facts_of
 from severable_coordinator.requests import is_about_records
 from severable_coordinator.withdrawal import Progress
 from severable_trust import canonical
@@ -48,7 +49,7 @@ def _send_orders(coordinator: Coordinator, record: RemovalRecord, say: Say) -> N
     """Send the new training that a removal ordered on its way; without `up`, `train` does it later."""
     if record.state != "fulfilled" or not is_about_records(record):
         return
-    ordered = coordinator.removal.facts(record, "order")
+    ordered = facts_of(coordinator.removals, record, "order")
     if not ordered["tasks"]:
         say(f"{record.party}: nothing to train anew, its contract does not permit training now")
         return

@@ -15,6 +15,7 @@ from severable_coordinator.adapters.cli.prove import print_proof
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.ports import RemovalRecord
+from severable_coordinator.removal_steps import facts_of
 from severable_trust.order import read_trigger
 
 
@@ -78,7 +79,7 @@ def _due(coordinator: Coordinator, party: str) -> list[RemovalRecord]:
 
 def _proof(coordinator: Coordinator, record: RemovalRecord) -> dict[str, Any]:
     if "prove" in coordinator.removals.steps(record.request):
-        return coordinator.removal.facts(record, "prove")
+        return facts_of(coordinator.removals, record, "prove")
     return coordinator.removal.prove(record, ProgressLines())  # `up` was faster, and was not asked to
 
 
@@ -95,13 +96,12 @@ def _row(coordinator: Coordinator, record: RemovalRecord) -> dict[str, object]:
 
 
 def _print(coordinator: Coordinator, record: RemovalRecord, how: Format) -> None:
-    erased = coordinator.removal.facts(record, "erase")
-    rebuilt = coordinator.removal.facts(record, "rebuild")["composites"]
-    recalled = len(coordinator.removal.facts(record, "recall")["recalls"])
+    facts = partial(facts_of, coordinator.removals, record)  # without torch: `up` may have done it all
+    erased, rebuilt, recalled = facts("erase"), facts("rebuild")["composites"], len(facts("recall")["recalls"])
     if how is Format.JSON:
         composites = [{"group": change[0], "before": change[1], "after": change[3]} for change in rebuilt]
         steps = coordinator.removals.steps(record.request)
-        ordered = len(coordinator.removal.facts(record, "order")["tasks"]) if "order" in steps else 0
+        ordered = len(facts("order")["tasks"]) if "order" in steps else 0
         told = {"party": record.party, "files_erased": len(erased["files"]), "composites": composites}
         print(json.dumps(told | {"trained_anew": ordered, "recalls": recalled}))
         return

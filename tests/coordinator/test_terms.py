@@ -157,13 +157,14 @@ def test_a_file_without_end_or_of_another_encoding_is_refused(tmp_path: Path) ->
 
 
 def nested_deeply(tmp_path: Path) -> Path:
-    return written(tmp_path, "[" * 5000)
+    return written(tmp_path, "[" * 65_000)  # read to its end, it would take minutes
 
 
 def test_a_file_nested_without_end_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         read_terms(nested_deeply(tmp_path))
     assert "\n" not in str(refused.value)
+    assert "line 1: nested deeper than 16" in str(refused.value)
 
 
 @given(st.text(max_size=60), st.integers(0, len(USUAL)), st.integers(0, 40))

@@ -13,7 +13,7 @@ RECIPE = tiny(
     process={"steps": 1000},
     image={"size": SIZE},
     bank={"images": 1500},
-    router={"channels": 16, "steps": 300, "batch": 64, "learning_rate": 0.005, "ema_decay": 0.97, "bins": 8},
+    router={"channels": 16, "steps": 180, "batch": 64, "learning_rate": 0.005, "ema_decay": 0.97, "bins": 8},
 )
 
 

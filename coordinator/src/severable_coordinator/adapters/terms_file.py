@@ -22,6 +22,14 @@ from severable_trust.terms import MAX_SUB_SHARDS
 FORMAT = "severable-terms/v1"
 TEMPLATE = Path(__file__).with_name("terms_template.yaml")
 MAX_BYTES = 65536
+MAX_DEPTH = 16  # terms nest three deep; the time that deep nesting takes to read grows with its square
+_OPENING = (
+    yaml.BlockMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.FlowSequenceStartToken,
+)
+_CLOSING = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken)
 _REFUSED = (yaml.AnchorToken, yaml.AliasToken, yaml.TagToken, yaml.DirectiveToken)
 
 
@@ -56,7 +64,13 @@ def read_terms(path: Path) -> Draft:
 
 
 def _compose(path: Path, text: str) -> yaml.Node:
+    depth = 0
     for token in yaml.scan(text):
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MAX_DEPTH:
+            raise ConfigError(
+                f"{path}, line {token.start_mark.line + 1}: nested deeper than {MAX_DEPTH}, as no terms are"
+            )
         if isinstance(token, _REFUSED):
             raise ConfigError(
                 f"{path}, line {token.start_mark.line + 1}: anchors, aliases, tags and directives are not allowed; "

@@ -17,6 +17,7 @@ from coordinator.mailboxes import MailServer, WebServer, taking_mails, taking_po
 from coordinator.removals import PARTY, WAYS, agreed
 
 from severable_coordinator.adapters.carrying import carry_out
+from severable_coordinator.adapters.enforcer import Enforcer
 from severable_coordinator.adapters.notice_channels import SIGNATURE_HEADER, signature
 from severable_coordinator.adapters.notice_sender import NoticeSender
 from severable_coordinator.adapters.settings import read_config
@@ -107,6 +108,19 @@ def test_a_partys_own_request_is_not_told_but_its_denial_is(told: Told) -> None:
     told.coordinator.orders.deny(record, DenialReason.RETAINED_BY_LAW, "a court ordered it kept")
     told.deliver()
     assert [json.loads(body)["event"] for _, _, body in told.web.posts] == ["removal-denied"]
+
+
+def test_who_was_not_told_because_a_crash_came_after_the_receipt_is_told_by_up_and_once(told: Told) -> None:
+    record = WAYS["breach"].start(told.world, agreed(told.world, ship=False))
+    told.deliver()
+    told.coordinator.removal.run(record, quiet)  # and there the process ended
+    assert told.deliver() == 0
+    for _ in range(2):
+        Enforcer(told.world.reopened(), told.said.append).tick()
+    assert told.deliver() == 2
+    carry_out(told.coordinator, record.request, quiet, told.said.append)
+    assert told.deliver() == 0
+    assert [json.loads(body)["event"] for _, _, body in told.web.posts] == ["removal-ordered", "removal-fulfilled"]
 
 
 def test_what_is_not_delivered_is_tried_again_listed_and_blocks_nothing(told: Told) -> None:

@@ -23,7 +23,6 @@ from severable_coordinator.ports import (
     ShardStore,
     UploadRecord,
     UploadStore,
-    Vault,
 )
 from severable_coordinator.tombstones import Tombstones
 from severable_coordinator.uploads import (
@@ -38,6 +37,7 @@ from severable_coordinator.uploads import (
     require_unanswered,
     shard_file,
 )
+from severable_coordinator.vault_port import Vault
 from severable_coordinator.weight_sketch import WeightSketch
 from severable_trust.contract import ContractState
 from severable_trust.digest import Digest

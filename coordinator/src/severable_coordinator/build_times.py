@@ -4,7 +4,7 @@ A note lies in the set's compartment, under the set's key, and goes with it.
 """
 
 from severable_coordinator.errors import NotFoundError, StorageError
-from severable_coordinator.ports import Files
+from severable_coordinator.vault_port import Files
 from severable_trust import canonical
 
 ROUTER, ASSEMBLY = "router", "assembly"

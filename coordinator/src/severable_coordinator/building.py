@@ -19,17 +19,10 @@ from severable_coordinator.contracting import Contracting
 from severable_coordinator.discarding import discard_whole
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError
 from severable_coordinator.logbook import Logbook
-from severable_coordinator.ports import (
-    Clock,
-    CompositeRecord,
-    CompositeStore,
-    ContractStore,
-    Files,
-    ShardRecord,
-    ShardStore,
-)
+from severable_coordinator.ports import Clock, CompositeRecord, CompositeStore, ContractStore, ShardRecord, ShardStore
 from severable_coordinator.shard_sets import ShardSet, bank_file, file_digests, parse_recipe, read_members
 from severable_coordinator.sub_shards import lambdas
+from severable_coordinator.vault_port import Files
 from severable_coordinator.withdrawal import Progress, Withdrawal
 from severable_diffusion import network
 from severable_diffusion.bank import Bank, draw_bank

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from severable_coordinator.ports import ContractStore, Files, ShardRecord
+from severable_coordinator.ports import ContractStore, ShardRecord
 from severable_coordinator.shard_sets import ShardSet, parse_recipe
 from severable_coordinator.uploads import shard_file
+from severable_coordinator.vault_port import Files
 from severable_diffusion.composite_directory import scheduler_bytes, write_composite
 from severable_diffusion.recipe import Recipe
 from severable_diffusion.router import JointRouter

@@ -11,6 +11,7 @@ from severable_coordinator.errors import CoordinatorError
 from severable_coordinator.membership import PartyStore
 from severable_coordinator.orders import IN_FORCE, Orders
 from severable_coordinator.ports import ContractStore, RemovalRecord, RemovalStore
+from severable_coordinator.removal_steps import TOLD
 from severable_coordinator.requests import Requests
 from severable_trust.contract import Contract, ContractState
 from severable_trust.digest import Digest
@@ -77,6 +78,10 @@ class Enforcement:
         due = self.requests.due(record)
         received = read_unverified(record.acknowledgement, Acknowledgement).received
         return due <= received or (now is not None and due <= now)
+
+    def untold(self) -> list[RemovalRecord]:
+        """Removals that have ended, whose notices were not written down: a crash came between."""
+        return [r for r in self.removals.removals() if r.ended and TOLD not in self.removals.steps(r.request)]
 
     def undecided(self) -> list[tuple[str, Digest]]:
         """Revoked parties with shards and no removal under way: party and contract. The operator decides."""

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from severable_coordinator.ports import Growing, UploadRecord, Vault
+from severable_coordinator.ports import UploadRecord
 from severable_coordinator.reading import Reading
 from severable_coordinator.uploads import files_of, grown_as
+from severable_coordinator.vault_port import Growing, Vault
 from severable_coordinator.weight_sketch import Sketching
 from severable_trust.digest import FileDigest
 from severable_trust.shard import WEIGHTS

@@ -15,9 +15,10 @@ from typing import Any
 from severable_coordinator.building import MANIFEST, Building, Progress
 from severable_coordinator.composite_files import content_of, recipe_of, write_files
 from severable_coordinator.errors import ConflictError, NotFoundError, WithdrawnError
-from severable_coordinator.ports import CompositeRecord, CompositeStore, Files
+from severable_coordinator.ports import CompositeRecord, CompositeStore
 from severable_coordinator.retained import set_of
 from severable_coordinator.shard_sets import ShardSet, file_digests
+from severable_coordinator.vault_port import Files
 from severable_diffusion.composite_directory import router_bytes
 from severable_diffusion.environment import describe
 from severable_trust.composite import CompositeManifest

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.composite_files import content_of, recipe_of
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError, WithdrawnError
-from severable_coordinator.ports import CompositeStore, RemovalStore, ShardState, ShardStore, Vault
+from severable_coordinator.ports import CompositeStore, RemovalStore, ShardState, ShardStore
 from severable_coordinator.retained import Gone, Retained, gone_from
 from severable_coordinator.shard_sets import ShardSet, compartment_of
+from severable_coordinator.vault_port import Vault
 from severable_trust.digest import Digest
 
 MARK = "prepared.json"

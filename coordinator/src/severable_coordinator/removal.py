@@ -35,7 +35,6 @@ from severable_coordinator.ports import (
     RemovalStore,
     ShardState,
     ShardStore,
-    Vault,
 )
 from severable_coordinator.proving import Proving
 from severable_coordinator.recalling import Recalling
@@ -46,6 +45,7 @@ from severable_coordinator.retained import Retained
 from severable_coordinator.shard_sets import bank_file
 from severable_coordinator.sub_shards import index_of
 from severable_coordinator.training import Training
+from severable_coordinator.vault_port import Vault
 from severable_trust import canonical
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.digest import Digest

@@ -6,6 +6,8 @@ from severable_coordinator.errors import ConflictError
 from severable_coordinator.ports import RemovalRecord, RemovalStore
 from severable_trust import canonical
 
+TOLD = "notices"  # a step after the removal's own: both sides' notices are written down
+
 Facts = dict[str, Any]
 
 

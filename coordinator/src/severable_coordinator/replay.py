@@ -22,11 +22,11 @@ from severable_coordinator.ports import (
     ShardRecord,
     ShardState,
     ShardStore,
-    Vault,
 )
 from severable_coordinator.reopening import Reopening, statements
 from severable_coordinator.requests import is_about_records
 from severable_coordinator.shard_sets import bank_file
+from severable_coordinator.vault_port import Vault
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.contract import Contract, ContractState
 from severable_trust.digest import Digest

@@ -11,8 +11,9 @@ from typing import Any
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.composite_files import recipe_of, weights_of
 from severable_coordinator.errors import ConflictError, NotFoundError, StorageError, WithdrawnError
-from severable_coordinator.ports import CompositeRecord, CompositeStore, ShardState, Vault
+from severable_coordinator.ports import CompositeRecord, CompositeStore, ShardState
 from severable_coordinator.shard_sets import ShardSet
+from severable_coordinator.vault_port import Vault
 from severable_diffusion import network, shard_set
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.retained import retained_quality

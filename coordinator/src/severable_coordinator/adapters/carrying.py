@@ -6,14 +6,12 @@ from severable_coordinator.adapters.engine import submit
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.errors import EngineError
 from severable_coordinator.ports import RemovalRecord
-from severable_coordinator.removal_steps import facts_of
+from severable_coordinator.removal_steps import TOLD, facts_of
 from severable_coordinator.requests import is_about_records
 from severable_coordinator.withdrawal import Progress
 from severable_trust import canonical
 from severable_trust.digest import Digest
 from severable_trust.instant import format_instant
-
-TOLD = "notices"  # a step after the removal's own: both sides' notices are written down
 
 Say = Callable[[str], None]
 
@@ -38,11 +36,19 @@ def carry_out(
         done = coordinator.removals.removal(request)
         coordinator.removals.clear_trouble(request)
         if TOLD not in coordinator.removals.steps(request):
-            coordinator.notices.of_removal(done)
-            facts = canonical.encode({"done": format_instant(coordinator.clock())})
-            coordinator.removals.finish_step(request, TOLD, facts)
-            _send_orders(coordinator, done, say)
+            tell(coordinator, done, say)
     return done
+
+
+def tell(coordinator: Coordinator, record: RemovalRecord, say: Say) -> None:
+    """Write both sides' notices of how a removal ended down, and send what it ordered; done twice, it tells once.
+
+    `up` does it too, where a crash came between a receipt and this.
+    """
+    coordinator.notices.of_removal(record)
+    facts = canonical.encode({"done": format_instant(coordinator.clock())})
+    coordinator.removals.finish_step(record.request, TOLD, facts)
+    _send_orders(coordinator, record, say)
 
 
 def _send_orders(coordinator: Coordinator, record: RemovalRecord, say: Say) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from severable_coordinator.adapters import leftovers
+from severable_coordinator.adapters.carrying import tell
 from severable_coordinator.adapters.removal_worker import one_line
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.confirmed_time import ConfirmedTime
@@ -106,6 +107,9 @@ class Enforcer:
     def _look(self, now_s: float) -> None:
         confirmed = self._confirmed(self._coordinator.clock(), now_s)
         self._coordinator.standing.finish_revocations()
+        if self._work is None:  # a worker tells of its own removal
+            for record in self._coordinator.enforcement.untold():
+                tell(self._coordinator, record, self._say)
         if self._coordinator.config.enforcement.automatic:
             self._act(confirmed, now_s)
         for party, _ in self._coordinator.enforcement.undecided():

@@ -10,8 +10,7 @@ import pytest
 from client.exchange_service import Service
 from client.samples import Federation
 from client.terminal import Terminal
-from client.test_worker import QUICK, end, work
-from client.worker_runs import queued, served_home
+from client.worker_runs import QUICK, end, queued, served_home, work
 
 from severable_client.adapters.backlog import ATTEMPTS, Backlog
 from severable_client.adapters.cli import main

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +17,19 @@ from severable_client.adapters.keys import read_signer
 from severable_client.adapters.training_folder import CHECKPOINT
 from severable_client.bootstrap import Home, job_desk, now, open_home
 from severable_client.contracts import receive
-from severable_client.ports import Job, JobRequest, JobState
+from severable_client.ports import Job, JobReport, JobRequest, JobState
+from severable_client.shipping import Patience
 from severable_client.training import read_recipe
+from severable_client.worker import Worker
 from severable_diffusion import network
 from severable_diffusion.images import read_image_folder
 from severable_diffusion.training import Trainer
+from severable_trust.contract import ContractState
 from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope
 from severable_trust.statement import sign_statement, statement_id
+
+QUICK = Patience(tries=2, first_s=0.01)
 
 
 @contextmanager
@@ -83,3 +88,12 @@ def uninterrupted(home: Home, job: Job, recipe: bytes) -> bytes:
     wanted = read_recipe(recipe)
     images_NCHW = read_image_folder(Path(home.config.data), wanted.image).images_NCHW
     return network.dump(Trainer(wanted, images_NCHW, job.seed).run().state_dict)
+
+
+def work(home: Home, job: Job, tether: Callable[[], None] = lambda: None) -> JobReport:
+    return Worker(home, job, tether, QUICK).run()
+
+
+def end(home: Home) -> None:
+    (record,) = home.contracts.all()
+    home.contracts.put(replace(record, state=ContractState.TERMINATED))

@@ -211,6 +211,10 @@ class World:
         _, tasks = self.coordinator.training.open_batch(self.recipe.digest, frozenset({name}))
         return tasks[0].nonce, tasks[0].contract
 
+    def ship_all(self) -> dict[str, Digest]:
+        """One shard of every party; returns their ids by party."""
+        return {name: self.ship(name) for name in self.owners}
+
     def ship(self, name: str, training: int = 0, **changes: object) -> Digest:
         """Train a shard on noise images of the owner's own, claim it and have it admitted; returns its id."""
         files = shard_files(name, training)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from coordinator.command_line import Cli
 from coordinator.federation import World, quiet
-from coordinator.test_stores import SIGNER, entry, open_log
+from coordinator.test_sql_log import SIGNER, entry, open_log
 
 from severable_coordinator.adapters.new_file import write_new_file
 from severable_coordinator.adapters.sql.database import Database

@@ -1,8 +1,5 @@
 """Withdrawn at once: what is under way in other threads and processes gives up, and hands nothing out."""
 
-import fcntl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from coordinator.federation import GROUP, ManualClock, World, quiet
+from coordinator.federation import GROUP, World, quiet
 
 from severable_coordinator.adapters.handover_out import export_shards
 from severable_coordinator.bootstrap import Coordinator
 from severable_coordinator.dispatch import JobReport, JobState
-from severable_coordinator.errors import BusyError, ConflictError, NotFoundError, WithdrawnError
+from severable_coordinator.errors import ConflictError, NotFoundError, WithdrawnError
 from severable_coordinator.ports import ShardState
-from severable_coordinator.stores import utc_now
-from severable_trust.bundle import verify_receipt
 from severable_trust.digest import Digest
 
 PARTIES = ("archive", "clinic")
@@ -28,10 +23,6 @@ PARTIES = ("archive", "clinic")
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World.of(tmp_path / "home", *PARTIES)
-
-
-def shipped(world: World) -> dict[str, Digest]:
-    return {name: world.ship(name) for name in PARTIES}
 
 
 def at_step(what: str, do: Callable[[], None]) -> Callable[[str, int, int], None]:
@@ -49,7 +40,7 @@ def at_step(what: str, do: Callable[[], None]) -> Callable[[str, int, int], None
 
 @pytest.mark.parametrize("step", ["bank of clinic", "router"])
 def test_a_router_build_under_way_gives_up_and_keeps_nothing_of_the_shard(world: World, step: str) -> None:
-    shards, real = shipped(world), world.coordinator
+    shards, real = world.ship_all(), world.coordinator
     other = world.reopened()
     members = real.building.members(GROUP)
     with pytest.raises(WithdrawnError, match="withdrawn meanwhile"):
@@ -62,7 +53,7 @@ def void(_value: object) -> None:
 
 
 def test_an_assembly_under_way_publishes_no_composite_and_leaves_no_weights(world: World) -> None:
-    shards, real = shipped(world), world.coordinator
+    shards, real = world.ship_all(), world.coordinator
     other = world.reopened()
     with pytest.raises(WithdrawnError):
         real.building.assemble(GROUP, at_step("router", lambda: void(other.withdrawal.withdraw([shards["clinic"]]))))
@@ -73,7 +64,7 @@ def test_an_assembly_under_way_publishes_no_composite_and_leaves_no_weights(worl
 def test_a_withdrawal_at_the_last_moment_of_an_assembly_is_seen_before_it_is_published(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shards, real = shipped(world), world.coordinator
+    shards, real = world.ship_all(), world.coordinator
     other, write = world.reopened(), type(real.building)._write
 
     def then_withdrawn(*arguments: object) -> None:
@@ -88,7 +79,7 @@ def test_a_withdrawal_at_the_last_moment_of_an_assembly_is_seen_before_it_is_pub
 
 
 def test_sampling_under_way_gives_up_and_writes_no_picture(world: World, tmp_path: Path) -> None:
-    shards, real = shipped(world), world.coordinator
+    shards, real = world.ship_all(), world.coordinator
     real.building.assemble(GROUP, quiet)
     other = world.reopened()
     progress = at_step("drawing", lambda: void(other.withdrawal.withdraw([shards["clinic"]])))
@@ -115,7 +106,7 @@ def withdrawn_at_the_door(world: World, shard: Digest) -> Coordinator:
 
 
 def test_pictures_that_are_drawn_already_are_not_handed_out(world: World, tmp_path: Path) -> None:
-    shards = shipped(world)
+    shards = world.ship_all()
     world.coordinator.building.assemble(GROUP, quiet)
     late = withdrawn_at_the_door(world, shards["clinic"])
     with pytest.raises(WithdrawnError):
@@ -124,7 +115,7 @@ def test_pictures_that_are_drawn_already_are_not_handed_out(world: World, tmp_pa
 
 
 def test_an_export_under_way_hands_out_nothing_and_records_nothing(world: World, tmp_path: Path) -> None:
-    shards = shipped(world)
+    shards = world.ship_all()
     record, _ = world.coordinator.building.assemble(GROUP, quiet)
     late = withdrawn_at_the_door(world, shards["clinic"])
     with pytest.raises(WithdrawnError):
@@ -134,7 +125,7 @@ def test_an_export_under_way_hands_out_nothing_and_records_nothing(world: World,
 
 
 def test_a_handover_of_shards_under_way_hands_out_nothing(world: World, tmp_path: Path) -> None:
-    shards = shipped(world)
+    shards = world.ship_all()
     late = withdrawn_at_the_door(world, shards["clinic"])
     with pytest.raises(WithdrawnError):
         export_shards(late, tmp_path / "out")
@@ -142,7 +133,7 @@ def test_a_handover_of_shards_under_way_hands_out_nothing(world: World, tmp_path
 
 
 def test_from_the_first_moment_of_a_removal_a_composite_of_the_shard_is_of_no_use(world: World, tmp_path: Path) -> None:
-    shards, real = shipped(world), world.coordinator
+    shards, real = world.ship_all(), world.coordinator
     record, _ = real.building.assemble(GROUP, quiet)
     assert real.withdrawal.withdraw([shards["clinic"]]) < 1.0
     for use in (
@@ -156,7 +147,7 @@ def test_from_the_first_moment_of_a_removal_a_composite_of_the_shard_is_of_no_us
 
 
 def test_a_withdrawal_of_many_shards_is_all_or_nothing_and_leaves_tombstones_alone(world: World) -> None:
-    shards, store = shipped(world), world.coordinator.shards
+    shards, store = world.ship_all(), world.coordinator.shards
     store.set_state(shards["archive"], ShardState.ERASED)
     store.withdraw(shards.values())
     assert {name: store.shard(shard).state for name, shard in shards.items()} == {
@@ -165,20 +156,8 @@ def test_a_withdrawal_of_many_shards_is_all_or_nothing_and_leaves_tombstones_alo
     }
 
 
-def test_an_erasure_waits_for_who_still_works_with_the_shard_and_not_for_others(world: World) -> None:
-    shards, real = shipped(world), world.coordinator
-    guard = replace(real.withdrawal, patience_s=0.2)
-    with guard.turns.using([shards["archive"]]):
-        with guard.erasing([shards["clinic"]]):
-            pass
-        with pytest.raises(BusyError, match="still works with a shard"), guard.erasing([shards["archive"]]):
-            pytest.fail("erased what is used")
-    with guard.erasing([shards["archive"]]):
-        pass
-
-
 def test_a_removal_while_a_router_is_built_in_another_thread_leaves_nothing_of_the_shard(world: World) -> None:
-    shards, real = shipped(world), world.coordinator
+    shards, real = world.ship_all(), world.coordinator
     contract = real.contracts.contracts("clinic")[0].id
     begun, failed = threading.Event(), []
     other = world.reopened()
@@ -208,95 +187,11 @@ def test_a_removal_while_a_router_is_built_in_another_thread_leaves_nothing_of_t
 
 
 def test_the_facts_of_a_removal_say_how_fast_its_shards_were_withdrawn(world: World) -> None:
-    shipped(world)
+    world.ship_all()
     contract = world.coordinator.contracts.contracts("clinic")[0].id
     record = world.coordinator.requests.receive("clinic", world.ask_for_erasure("clinic", contract))
     world.coordinator.removal.run(record, quiet)
     assert 0 <= world.coordinator.removal.facts(record, "plan")["withdrawn_s"] < 1.0
-
-
-_WORKER = """
-import sys, time
-from pathlib import Path
-from severable_coordinator.adapters.turns import FileTurns
-from severable_trust.digest import Digest
-with FileTurns(Path(sys.argv[1])).using([Digest.parse(sys.argv[2])]):
-    print("begun", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_process_that_is_killed_while_it_works_holds_no_erasure_up(world: World) -> None:
-    shard, real = world.ship("archive"), world.coordinator
-    worker = subprocess.Popen(
-        [sys.executable, "-P", "-c", _WORKER, str(real.layout.turns), str(shard)], stdout=subprocess.PIPE, text=True
-    )
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == "begun\n"
-    with pytest.raises(BusyError, match=f"process {worker.pid}"):
-        real.withdrawal.turns.wait_until_unused([shard], 0.1)
-    worker.kill()
-    worker.wait()
-    real.withdrawal.turns.wait_until_unused([shard], 0.1)
-    worker.stdout.close()
-    assert list(real.layout.turns.glob("use-*")) == []
-
-
-def test_a_withdrawal_waits_for_the_moment_of_a_hand_out_and_for_no_more(world: World) -> None:
-    shard = world.ship("archive")
-    seen: list[str] = []
-    inside, go = threading.Event(), threading.Event()
-
-    def hand_out() -> None:
-        with world.reopened().withdrawal.handing_out([shard]):
-            inside.set()
-            go.wait(10)
-            seen.append("handed out")
-
-    thread = threading.Thread(target=hand_out)
-    thread.start()
-    assert inside.wait(10)
-    with (world.coordinator.layout.turns / "hand-out.lock").open("a") as stream, pytest.raises(BlockingIOError):
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    go.set()
-    world.coordinator.withdrawal.withdraw([shard])
-    seen.append("withdrawn")
-    thread.join(10)
-    assert seen == ["handed out", "withdrawn"]
-    with pytest.raises(WithdrawnError), world.coordinator.withdrawal.handing_out([shard]):
-        seen.append("never")
-    assert "never" not in seen
-
-
-def test_two_removals_at_once_rebuild_without_either_shard(world: World) -> None:
-    world.join("agency")
-    world.agree("agency")
-    shards = shipped(world) | {"agency": world.ship("agency")}
-    world.coordinator.building.assemble(GROUP, quiet)
-    failed: list[BaseException] = []
-
-    def remove(name: str) -> None:
-        own = world.reopened()
-        try:
-            contract = own.contracts.contracts(name)[0].id
-            record = own.requests.receive(name, world.ask_for_erasure(name, contract))
-            own.removal.run(record, quiet)
-        except BaseException as error:
-            failed.append(error)
-            raise
-
-    threads = [threading.Thread(target=remove, args=(name,)) for name in ("agency", "clinic")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert failed == []
-    assert world.coordinator.building.live(GROUP).members == (shards["archive"],)
-    for record in world.coordinator.removals.removals():
-        receipt = verify_receipt(record.bundle, world.coordinator.trust_root).receipt.value
-        assert (receipt.outcome, [change.status for change in receipt.composites]) == ("fulfilled", ["rebuilt"])
-    for gone in ("agency", "clinic"):
-        assert [path for path in world.home.rglob("*") if shards[gone].hex in path.name] == []
 
 
 def test_a_failure_that_is_not_of_a_withdrawal_keeps_its_own_line(world: World) -> None:
@@ -315,43 +210,3 @@ def test_the_open_jobs_of_the_party_are_closed_and_named_for_its_node_to_be_told
     assert [one.id for one in world.coordinator.tasks.closed(batch)] == [tasks[0].id]
     assert world.coordinator.tasks.open_tasks(batch) == []
     assert world.coordinator.removal.facts(record, "withdraw")["tasks_closed"] == 1
-
-
-def test_a_sampling_in_another_process_ends_in_one_line_and_writes_nothing(tmp_path: Path) -> None:
-    fresh = World(tmp_path / "fresh", clock=ManualClock(utc_now()))
-    fresh.join("clinic")
-    fresh.agree("clinic")
-    shard = fresh.ship("clinic")
-    fresh.coordinator.building.assemble(GROUP, quiet)
-    out, turns = tmp_path / "pictures", fresh.coordinator.layout.turns
-    words = ["sample", "--images", "256", "--out", str(out), "--home", str(fresh.home)]
-    command = [sys.executable, "-P", "-c", "from severable_coordinator.adapters.cli import main; main()", *words]
-    other = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(turns.glob("use-*.json")):
-        assert other.poll() is None, other.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    seconds = fresh.coordinator.withdrawal.withdraw([shard])
-    _, said = other.communicate(timeout=120)
-    assert seconds < 1.0
-    assert other.returncode == 1
-    assert "withdrawn meanwhile" in said.strip().splitlines()[-1]
-    assert "Traceback" not in said
-    assert not out.exists()
-    assert list(tmp_path.glob(".pictures*")) == []
-
-
-def test_a_removal_that_finds_its_shard_in_use_says_by_whom_and_goes_on_at_its_next_run(world: World) -> None:
-    shards, real = shipped(world), world.coordinator
-    real.building.assemble(GROUP, quiet)
-    contract = real.contracts.contracts("clinic")[0].id
-    record = real.requests.receive("clinic", world.ask_for_erasure("clinic", contract))
-    impatient = replace(
-        real.removal, building=replace(real.building, withdrawal=replace(real.withdrawal, patience_s=0.1))
-    )
-    with real.withdrawal.turns.using([shards["clinic"]]), pytest.raises(BusyError, match="run the removal again"):
-        impatient.run(record, quiet)
-    assert real.shards.shard(shards["clinic"]).state is ShardState.WITHDRAWN
-    assert "erase" not in real.removals.steps(record.request)
-    assert impatient.run(record, quiet).state == "fulfilled"

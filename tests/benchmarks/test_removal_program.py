@@ -78,6 +78,7 @@ def test_two_images_of_a_position_are_what_the_composites_without_each_party_dra
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_a_removal_is_timed_cold_and_prepared_and_both_end_in_one_digest(
     world: Parties, images: Images, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

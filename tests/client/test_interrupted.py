@@ -23,7 +23,7 @@ from severable_client.ports import Job, JobState
 pytestmark = pytest.mark.integration
 
 PATIENCE_S = 900.0
-LONG = tiny_recipe(max_steps=900, epochs=100_000, held_out=0.2, check_every=50, patience=100)
+LONG = tiny_recipe(max_steps=500, epochs=100_000, held_out=0.2, check_every=50, patience=100)
 
 
 @pytest.fixture

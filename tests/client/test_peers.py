@@ -132,7 +132,7 @@ def test_a_job_of_which_one_process_was_killed_is_taken_up_to_the_bytes_of_two_t
     assert service.held["model.safetensors"] == whole(home, job, 2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_no_process_outlives_a_worker_that_was_killed_or_asked_to_end(
     home: Home, federation: Federation, number: signal.Signals
 ) -> None:
@@ -154,6 +154,7 @@ def test_no_process_outlives_a_worker_that_was_killed_or_asked_to_end(
     assert soon(peers, worker)
 
 
+@pytest.mark.soak
 def test_a_batch_that_has_no_image_for_a_process_ends_the_job_with_one_line(home: Home, federation: Federation) -> None:
     job = queued(home, federation, tiny_recipe(batch=1))
     done = subprocess.run(command(home, job), env=environment(), capture_output=True, text=True, check=False)

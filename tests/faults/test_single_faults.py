@@ -131,6 +131,7 @@ def test_two_daemons_on_one_home(ground: Ground, joined: Joining) -> None:
         owner.ships()
 
 
+@pytest.mark.soak  # in `make test`: renewal itself, in tests/client/test_renewal.py
 def test_a_certificate_that_expires_mid_training(ground: Ground, joined: Joining) -> None:
     with joined(ground.long) as owner:
         ends = datetime.now(UTC) + timedelta(seconds=max(20.0, 3 * ground.took_s))

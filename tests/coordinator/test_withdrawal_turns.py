@@ -92,7 +92,7 @@ def test_a_withdrawal_waits_for_the_moment_of_a_hand_out_and_for_no_more(world: 
 def test_two_removals_at_once_rebuild_without_either_shard(world: World) -> None:
     world.join("agency")
     world.agree("agency")
-    shards = world.ship_all() | {"agency": world.ship("agency")}
+    shards = world.ship_all()
     world.coordinator.building.assemble(GROUP, quiet)
     failed: list[BaseException] = []
 

@@ -27,11 +27,6 @@ LONG = tiny_recipe(max_steps=500, epochs=100_000, held_out=0.2, check_every=50, 
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
     with keeping_home(federation, tmp_path, service) as opened:
         yield opened

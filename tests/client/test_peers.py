@@ -31,11 +31,6 @@ LONG = tiny_recipe(max_steps=1500, epochs=100_000, held_out=0.2, check_every=50,
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
     """A home whose trainings are kept as often as a configuration allows, by two processes."""
     kept = {"checkpoint_minutes": 0.01, "grid_minutes": 0.0}

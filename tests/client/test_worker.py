@@ -20,11 +20,6 @@ from severable_trust.statement import read_unverified, statement_id
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
     with served_home(federation, tmp_path, service) as opened:
         yield opened

@@ -17,11 +17,6 @@ from severable_client.worker import Worker, main
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
-
-
-@pytest.fixture
 def home(federation: Federation, tmp_path: Path, service: Service) -> Iterator[Home]:
     with served_home(federation, tmp_path, service) as opened:
         yield opened

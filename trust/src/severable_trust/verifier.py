@@ -96,9 +96,7 @@ def admit(
             require(policy.contract.value, policy.state, action, policy.now, recipe=policy.recipe)
     # (5) The files are exactly the three that a shard has.
     with _step("5 file list"):
-        names = sorted([*files, WEIGHTS] if weights else files)
-        if tuple(names) != SHARD_FILES:
-            raise StatementError(f"files are {', '.join(names)[:200]}, not exactly {', '.join(SHARD_FILES)}")
+        _check_names([*files, WEIGHTS] if weights else [*files])
     # (6) Their sizes and digests are the signed ones.
     with _step("6 sizes and digests"):
         weights = _check_files(claim.value, files, policy.max_bytes, weights)
@@ -149,6 +147,11 @@ def _expected_part(index: int | None, contract: Contract) -> SubShard | None:
 def _same(what: str, found: object, expected: object) -> None:
     if found != expected:
         raise StatementError(f"{what} is {found}, expected {expected}")
+
+
+def _check_names(names: list[str]) -> None:
+    if tuple(sorted(names)) != SHARD_FILES:
+        raise StatementError(f"files are {', '.join(sorted(names))[:200]}, not exactly {', '.join(SHARD_FILES)}")
 
 
 def _check_files(

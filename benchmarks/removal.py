@@ -38,7 +38,7 @@ PACKAGES = ("torch", "diffusers", "numpy", "scikit-learn")
 DIGITS = recording.ROOT / "deploy/severable_demo/recipes/digits.json"
 FASHION = recording.ROOT / "benchmarks/quality/sizes/cpu.json"
 SIZES: dict[str, dict[str, Any]] = {
-    "full": {"steps": 8000, "samples": 20_000, "turns": 3, "per_class": 1000, "router_steps": None},
+    "full": {"steps": 8000, "samples": 40_000, "turns": 3, "per_class": 1000, "router_steps": None},
     "small": {"steps": 40, "samples": 200, "turns": 1, "per_class": 60, "router_steps": 20},
 }
 STEPS_TIMED = 200  # of the monolith, after each removal
@@ -72,7 +72,7 @@ def main() -> None:
         parties, samples = list(images.rows)[: args.turns], min(512, args.samples)
         figures: dict[str, Any] = {"shard_trained_s": trained.shard_s}
         figures |= removed(world, Monolith(images, recipe), parties, samples, Path(scratch))
-        figures |= retained(world, images, args.samples) | membership(world, images, Path(scratch))
+        figures |= membership(world, images, Path(scratch)) | retained(world, images, args.samples)
     figures |= _crash_points(args.crash_points)
     figures["bars"] = {name: f"{sign} {bar}" for name, (sign, bar) in BARS.items()}
     figures["met"] = {

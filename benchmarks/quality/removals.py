@@ -35,22 +35,25 @@ class Removal:
         stays_N: which of these another shard made.
         after_NF: of the composite rebuilt without the shard.
         reference_MF: of the images of the others.
+        as_many: compare as many samples on both sides, since a distance grows as samples get fewer. With tens of
+            thousands that is nothing, and leaving samples out is the larger error: then say no.
     """
 
     before_NF: torch.Tensor
     stays_N: torch.Tensor
     after_NF: torch.Tensor
     reference_MF: torch.Tensor
+    as_many: bool = True
 
     def distances(self, rows_N: torch.Tensor | None = None) -> tuple[float, float]:
         """Return the distance to the retained images before, without the shard's own samples, and after.
 
         Args:
-            rows_N: positions to look at, with repeats; all by default. As many samples are compared on both sides.
+            rows_N: positions to look at, with repeats; all by default.
         """
         rows_N = torch.arange(len(self.stays_N)) if rows_N is None else rows_N
         kept_NF = self.before_NF[rows_N[self.stays_N[rows_N]]]
-        after_NF = self.after_NF[rows_N[: len(kept_NF)]]
+        after_NF = self.after_NF[rows_N[: len(kept_NF)] if self.as_many else rows_N]
         return frechet_distance(kept_NF, self.reference_MF), frechet_distance(after_NF, self.reference_MF)
 
     def change(self, rows_N: torch.Tensor | None = None) -> float:

@@ -43,13 +43,14 @@ import numpy as np
 import numpy.typing as npt
 
 from severable_trust.errors import MalformedError
-from severable_trust.tensors import ITEM_BYTES, TensorInfo, read_header
+from severable_trust.tensors import TensorInfo, read_header
 
 BITS = 1024
 KEY_BYTES = 32
 SAME = BITS // 3  # bits that may differ between a shard and a copy of it: an angle of 60 degrees
 
-_AT_ONCE = 1 << 17  # weights; one stretch of the signs' stream
+_STRETCH = 1 << 17  # weights that one stream of signs serves
+_AT_ONCE = 1 << 20  # bytes, whole stretches of every dtype: few calls into numpy, each of which gives the GIL away
 _LENGTH_BYTES = 8  # of the number before a safetensors header
 _FLOATS = {"F16": "<i2", "BF16": "<i2", "F32": "<i4", "F64": "<i8"}  # read as whole numbers: the first bit is the sign
 
@@ -153,43 +154,40 @@ class _Tensor:
 
     def __init__(self, key: bytes, name: str, info: TensorInfo) -> None:
         self._key, self._name, self._dtype = key, name, info.dtype
-        self._stretch = ITEM_BYTES[info.dtype] * _AT_ONCE
         self._signed_B = np.zeros(BITS, np.int64)  # of sign times random sign
         self._bare_B = np.zeros(BITS, np.int64)  # of the random signs alone
         self._total = self._count = 0
-        self._pending = bytearray()
         self.left = info.end - info.begin
+        self._room = memoryview(bytearray(min(_AT_ONCE, self.left)))
+        self._filled = 0
 
     def take(self, data: memoryview) -> None:
-        """Take bytes that follow, cut into whole stretches; what is left of them waits, unless it is the end."""
+        """Take bytes that follow; they wait until the room is full, or the tensor ends."""
         self.left -= len(data)
         while data:
-            if not self._pending and len(data) >= self._stretch:
-                self._add(data[: self._stretch])  # as it lies there, without a copy
-                data = data[self._stretch :]
-                continue
-            missing = self._stretch - len(self._pending)
-            self._pending += data[:missing]
-            data = data[missing:]
-            if len(self._pending) == self._stretch:
-                self._add_pending()
-        if self._pending and not self.left:
-            self._add_pending()
+            piece, data = data[: len(self._room) - self._filled], data[len(self._room) - self._filled :]
+            self._room[self._filled : self._filled + len(piece)] = piece
+            self._filled += len(piece)
+            if self._filled == len(self._room) or not (data or self.left):
+                self._add(self._room[: self._filled])
+                self._filled = 0
 
-    def _add_pending(self) -> None:
-        stretch, self._pending = self._pending, bytearray()
-        self._add(memoryview(stretch))
-
-    def _add(self, stretch: memoryview) -> None:
+    def _add(self, data: memoryview) -> None:
         """Every product of a weight's sign with its random sign is 2x - 1, where x says whether their bits differ."""
         if self._dtype not in _FLOATS:
             return
-        negative_N, counted_N = _sign_bits(stretch, self._dtype)
-        drawn_N = _stream(self._key, self._name, self._count // _AT_ONCE, len(negative_N))
-        self._signed_B += 2 * _folded((negative_N ^ drawn_N) & counted_N) - _folded(counted_N)
-        self._bare_B += 2 * _folded(drawn_N) - _folded(np.ones_like(drawn_N))
-        self._total += int(np.count_nonzero(counted_N)) - 2 * int(np.count_nonzero(negative_N & counted_N))
-        self._count += len(negative_N)
+        numbers_N = np.frombuffer(data, _FLOATS[self._dtype])
+        negative_N = (numbers_N < 0).view(np.uint8)
+        drawn_N = _stream(self._key, self._name, self._count // _STRETCH, len(numbers_N))
+        differs_N, places_B = negative_N ^ drawn_N, _places(len(numbers_N))
+        counted_B = places_B
+        if _has_zeros(numbers_N):
+            counted_N = ((numbers_N & np.iinfo(numbers_N.dtype).max) != 0).view(np.uint8)
+            differs_N, negative_N, counted_B = differs_N & counted_N, negative_N & counted_N, _folded(counted_N)
+        self._signed_B += 2 * _folded(differs_N) - counted_B
+        self._bare_B += 2 * _folded(drawn_N) - places_B
+        self._total += int(counted_B.sum()) - 2 * int(np.count_nonzero(negative_N.view(np.bool_)))
+        self._count += len(numbers_N)
 
     def centred_B(self) -> npt.NDArray[np.float64]:
         """The signed sums with the tensor's mean sign taken off every weight: the sums are linear."""
@@ -197,29 +195,34 @@ class _Tensor:
         return self._signed_B - mean * self._bare_B
 
 
-def _sign_bits(data: memoryview, dtype: str) -> tuple[Bits, Bits]:
-    """Which numbers are negative, and which are not zero of either sign; read off their bits, whatever their values."""
-    numbers_N = np.frombuffer(data, _FLOATS[dtype])
-    size = numbers_N.itemsize
-    signs_N: Bits = np.frombuffer(data, np.uint8)[size - 1 :: size] >> np.uint8(
-        7
-    )  # little-endian: the sign is in the last byte
-    counted_N: Bits = ((numbers_N & np.iinfo(numbers_N.dtype).max) != 0).view(np.uint8)
-    return signs_N, counted_N
+def _has_zeros(numbers_N: npt.NDArray[np.signedinteger]) -> bool:
+    """Whether there are zeros of either sign; -0.0 has the bits of the least whole number."""
+    return bool(np.count_nonzero(numbers_N) < len(numbers_N) or numbers_N.min() == np.iinfo(numbers_N.dtype).min)
 
 
 def _stream(key: bytes, name: str, stretch: int, count: int) -> Bits:
-    """Random signs of the weights of one stretch of one tensor: 1 for +1, 0 for -1."""
-    seed = key + hashlib.sha256(name.encode()).digest() + stretch.to_bytes(8, "big")
-    return np.unpackbits(np.frombuffer(hashlib.shake_256(seed).digest(-(-count // 8)), np.uint8), count=count)
+    """Random signs of a tensor's weights, from the beginning of a stretch on: 1 for +1, 0 for -1."""
+    named, wanted, drawn = key + hashlib.sha256(name.encode()).digest(), -(-count // 8), list[bytes]()
+    for number in range(-(-count // _STRETCH)):
+        seed = named + (stretch + number).to_bytes(8, "big")
+        drawn.append(hashlib.shake_256(seed).digest(min(wanted - number * _STRETCH // 8, _STRETCH // 8)))
+    return np.unpackbits(np.frombuffer(b"".join(drawn), np.uint8), count=count)
 
 
 def _folded(bits_N: Bits) -> npt.NDArray[np.int64]:
-    """Sums over the places i, i + BITS, i + 2 BITS, ...; a stretch has at most 128 of them, which a byte can hold."""
-    whole = len(bits_N) // BITS * BITS
-    folded_B: npt.NDArray[np.int64] = bits_N[:whole].reshape(-1, BITS).sum(axis=0, dtype=np.uint8).astype(np.int64)
-    folded_B[: len(bits_N) - whole] += bits_N[whole:]
+    """Sums over the places i, i + BITS, i + 2 BITS, ...; of one stretch's 128 in bytes, which can hold them."""
+    folded_B = np.zeros(BITS, np.int64)
+    for begin in range(0, len(bits_N), _STRETCH):
+        part_N = bits_N[begin : begin + _STRETCH]
+        whole = len(part_N) // BITS * BITS
+        folded_B += part_N[:whole].reshape(-1, BITS).sum(axis=0, dtype=np.uint8)
+        folded_B[: len(part_N) - whole] += part_N[whole:]
     return folded_B
+
+
+def _places(count: int) -> npt.NDArray[np.int64]:
+    """What `_folded` makes of so many ones."""
+    return (count + BITS - 1 - np.arange(BITS)) // BITS
 
 
 def _hadamard(z_B: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -7,8 +7,13 @@
 A stream cannot be gone on with once its process has ended, since what seals its segments was in memory alone. What is
 left of one is read, segment by segment, into a new one. The last two or three MiB had not reached the disk as whole
 segments; they are sent again.
+
+The disk is told to write while more comes, so that little is left to wait for at the end; and a file that is said to be
+whole is on the disk, not in memory alone.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from io import BufferedReader, RawIOBase
@@ -20,6 +25,7 @@ import tink
 from severable_coordinator.errors import StorageError
 
 _BLOCK = 1 << 18  # bytes read at a time
+_UNWRITTEN = 32 << 20  # bytes that may wait in memory for the disk
 
 
 class GrowingFile:
@@ -47,6 +53,7 @@ class GrowingFile:
         self._stream: BinaryIO | None = None
         self._raw: RawIOBase | None = None
         self._whole = self._broken = False
+        self._writing = 0  # bytes of the sealed file that the disk was told to write
         self.size = 0
         self._pass = begin()
         with disk():
@@ -68,14 +75,24 @@ class GrowingFile:
                 if self._stream is None:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                     self._raw = self._growing.open("wb", buffering=0)
-                    self._stream = self._seal(self._raw)
+                    self._stream, self._writing = self._seal(self._raw), 0
                 self._stream.write(data)
+                self._have_written()
             self._pass(data)
         except BaseException:
             self._broken = True  # what is on the disk decides where to go on
             self.close()
             raise
         self.size += len(data)
+
+    def _have_written(self) -> None:
+        """Have the disk begin with what has come; nobody waits for it. It leaves the page cache once it is written."""
+        if self._raw is None or sys.platform != "linux":
+            return
+        end = self._raw.tell()
+        if end - self._writing >= _UNWRITTEN:
+            os.posix_fadvise(self._raw.fileno(), self._writing, end - self._writing, os.POSIX_FADV_DONTNEED)
+            self._writing = end
 
     def finish(self) -> None:
         """See `ports.Growing`."""
@@ -84,6 +101,8 @@ class GrowingFile:
         try:
             with self._disk():
                 self._stream.close()
+                with self._growing.open("rb") as written:
+                    os.fsync(written.fileno())
                 self._growing.replace(self._path)
         except BaseException:
             self._broken = True

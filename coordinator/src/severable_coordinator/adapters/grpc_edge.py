@@ -32,6 +32,7 @@ _CODES: tuple[tuple[type[Exception], grpc.StatusCode], ...] = (
 _OPTIONS = [
     ("grpc.max_receive_message_length", 4 << 20),
     ("grpc.max_metadata_size", 16 << 10),
+    ("grpc.http2.max_frame_size", 2 << 20),  # a chunk is one frame, not sixty-four
     ("grpc.so_reuseport", 0),
     ("grpc.max_connection_age_ms", 3_600_000),  # a live connection must not outlast a certificate
     ("grpc.max_connection_age_grace_ms", 600_000),  # nor a call on it; an upload goes on over the next one

@@ -67,7 +67,7 @@ class StreamWatch:
         self._begin(party, stream)
         try:
             for chunk in chunks:
-                stream.taken += len(chunk.data)
+                stream.taken += chunk.ByteSize()  # its data would be copied once more
                 yield chunk
                 stream.seen = time.monotonic()  # the time that storing took is not the sender's
         finally:

@@ -14,23 +14,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import tink
 from tink import secret_key_access, streaming_aead
 
 from severable_coordinator.adapters.disk import disk_errors, write_private
 from severable_coordinator.adapters.growing_file import GrowingFile
+from severable_coordinator.adapters.unsealed import Unsealed
 from severable_coordinator.errors import NotFoundError, StorageError
 from severable_trust.digest import Digest, FileDigest
 from severable_trust.errors import MalformedError
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
-else:
-    Buffer = object
-
-_SEGMENT = 1 << 20  # bytes read at a time
 
 streaming_aead.register()
 
@@ -94,7 +88,7 @@ class DirectoryVault:
         path = kept if kept.is_file() else self._path(party, name)
         if not path.is_file():
             raise NotFoundError(f"no whole file {name!r} of party {party!r} in the store")
-        return _Unsealed(path, self._primitive(party, create=False), _bound(party, kept_as))
+        return Unsealed(path, self._primitive(party, create=False), _bound(party, kept_as))
 
     def keep(self, party: str, name: str, kept_as: str) -> None:
         """See Vault."""
@@ -114,7 +108,7 @@ class DirectoryVault:
         path = self._path(party, name)
         if not path.is_file():
             raise NotFoundError(f"no file {name!r} of party {party!r} in the store")
-        return _Unsealed(path, self._primitive(party, create=False), _bound(party, name))
+        return Unsealed(path, self._primitive(party, create=False), _bound(party, name))
 
     def read(self, party: str, name: str) -> bytes:
         """See Vault."""
@@ -190,55 +184,6 @@ class DirectoryVault:
         else:
             raise StorageError(f"the data key of party {party!r} is gone: what it sealed cannot be read again")
         return handle.primitive(streaming_aead.StreamingAead)
-
-
-class _Unsealed(io.RawIOBase, BinaryIO):
-    """A decrypting stream that can go back: tink's cannot, so going back opens it anew."""
-
-    def __init__(self, path: Path, primitive: streaming_aead.StreamingAead, bound: bytes) -> None:
-        self._path, self._primitive, self._bound = path, primitive, bound
-        self._stream, self._position = self._start(), 0
-
-    def _start(self) -> BinaryIO:
-        return io.BufferedReader(self._primitive.new_decrypting_stream(self._path.open("rb"), self._bound), _SEGMENT)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            data = self._stream.read(size)
-        except tink.TinkError as error:
-            raise StorageError(f"{self._path.name}: the stored file was altered; restore it from a backup") from error
-        self._position += len(data)
-        return data
-
-    def readinto(self, buffer: Buffer) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("seek from the start only")
-        if offset < self._position:
-            self._stream.close()
-            self._stream, self._position = self._start(), 0
-        while self._position < offset and self.read(min(_SEGMENT, offset - self._position)):
-            pass
-        return self._position
-
-    def close(self) -> None:
-        if not self.closed:
-            self._stream.close()
-        super().close()
 
 
 def _bound(party: str, name: str) -> bytes:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
-from severable_coordinator.adapters.sql.tables import metadata
+from severable_coordinator.adapters.sql import log_tables, removal_tables, tables
 from severable_coordinator.errors import StorageError
 
 _PRAGMAS = (
@@ -41,7 +41,8 @@ class Database:
         try:
             with self.write() as connection:
                 self._refuse_another_layout(connection)
-                metadata.create_all(connection)
+                for part in (tables, removal_tables, log_tables):
+                    part.metadata.create_all(connection)
                 for table in _APPEND_ONLY:
                     for verb in ("UPDATE", "DELETE"):
                         connection.execute(text(_guard(table, verb)))
@@ -50,8 +51,8 @@ class Database:
 
     def _refuse_another_layout(self, connection: Connection) -> None:
         found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-        if tables and found != _LAYOUT:
+        made = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
+        if made and found != _LAYOUT:
             raise StorageError(
                 f"{self._path}: was made by another version (table layout {found}, this one reads {_LAYOUT}); "
                 "use the version that made it"

@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.sql.database import Database
-from severable_coordinator.adapters.sql.tables import keys_backup
+from severable_coordinator.adapters.sql.removal_tables import keys_backup
 from severable_coordinator.custody import KeysBackup
 from severable_coordinator.errors import NotFoundError
 from severable_trust.digest import Digest

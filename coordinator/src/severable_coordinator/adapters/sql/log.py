@@ -8,7 +8,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from severable_coordinator.adapters.log_mark import LogMark
 from severable_coordinator.adapters.sql.database import Database
 from severable_coordinator.adapters.sql.log_nodes import Nodes, computed, nodes_for
-from severable_coordinator.adapters.sql.tables import body, checkpoint, cosignature, log_entry
+from severable_coordinator.adapters.sql.log_tables import body, checkpoint, cosignature, log_entry
 from severable_coordinator.errors import NotFoundError, StorageError
 from severable_trust import merkle
 from severable_trust.checkpoint import Checkpoint, LogProof

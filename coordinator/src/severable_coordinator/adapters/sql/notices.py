@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.sql.database import Database
-from severable_coordinator.adapters.sql.tables import notice
+from severable_coordinator.adapters.sql.removal_tables import notice
 from severable_coordinator.notices import Address, Event, Notice
 
 

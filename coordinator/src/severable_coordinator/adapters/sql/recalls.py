@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 
 from severable_coordinator.adapters.sql.database import Database
-from severable_coordinator.adapters.sql.tables import export, recall, recipient
+from severable_coordinator.adapters.sql.removal_tables import export, recall, recipient
 from severable_coordinator.errors import ConflictError
 from severable_coordinator.recalls import Export, RecallRecord, Recipient
 from severable_trust.digest import Digest

@@ -7,7 +7,7 @@ from sqlalchemy import Row, delete, insert, literal_column, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.sql.database import Database
-from severable_coordinator.adapters.sql.tables import removal, removal_step, removal_trouble
+from severable_coordinator.adapters.sql.removal_tables import removal, removal_step, removal_trouble
 from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.ports import RemovalRecord, Trouble
 from severable_trust.digest import Digest

@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from severable_coordinator.adapters.sql.database import Database
-from severable_coordinator.adapters.sql.tables import weight_sketch
+from severable_coordinator.adapters.sql.removal_tables import weight_sketch
 from severable_coordinator.weight_sketch import WeightSketch
 from severable_trust.digest import Digest
 

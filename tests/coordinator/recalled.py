@@ -27,6 +27,13 @@ def exported(world: World, out: Path, *recipients: str) -> Digest:
     return record.id
 
 
+def recalled(world: World, out: Path, *recipients: str) -> Receipt:
+    """Everybody ships, these recipients get the composite, the agency leaves; returns what its receipt says."""
+    world.ship_all()
+    exported(world, out, *recipients)
+    return remove(world, "agency")
+
+
 def answer(world: World, record: RecallRecord, **changes: object) -> RecallAnswer:
     usual: dict[str, object] = {
         "recall": record.id,

@@ -69,6 +69,16 @@ def test_without_being_asked_nothing_is_proved_or_measured(world: World) -> None
     assert world.coordinator.removal.facts(world.coordinator.removals.removal(request), "quality")["composites"] == []
 
 
+def test_a_proof_after_the_receipt_measures_what_nobody_measured_and_the_page_shows_it(cli: Cli, world: World) -> None:
+    request = removed(world, "agency", prove=False)
+    assert f"what changed for the others in the composite of {GROUP}: FD-" in cli(
+        "prove", "agency", "--home", str(world.home)
+    )
+    shown = world.coordinator.reporting.facts(world.coordinator.removals.removal(request))["quality"]
+    assert {f"{GROUP}.{name}" for name in ("before", "after", "change", "standard_error")} <= shown.keys()
+    assert checks(world, request, "what the removal changes for the others") == []
+
+
 def test_a_proof_uses_nothing_that_was_derived_before(world: World) -> None:
     """Were the kept bank or router the source, an altered one would come out the same."""
     request = removed(world, "agency", prove=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from coordinator.command_line import Cli
 from coordinator.federation import GROUP, ManualClock, World
-from coordinator.recalled import answer, exported, remove
+from coordinator.recalled import answer, recalled, remove
 
 from severable_coordinator.errors import ConflictError, RefusedError
 from severable_coordinator.log_export import bundle_of
@@ -32,9 +32,7 @@ def world(tmp_path: Path) -> World:
 def test_a_recipient_that_never_answers_is_overdue_for_ever_and_holds_no_receipt_up(
     world: World, tmp_path: Path
 ) -> None:
-    world.ship_all()
-    exported(world, tmp_path, "museum")
-    receipt = remove(world, "agency")
+    receipt = recalled(world, tmp_path, "museum")
     assert receipt.outcome == "fulfilled"
     (record,) = world.coordinator.recalls.recalls()
     recalling = world.coordinator.recalling
@@ -45,9 +43,7 @@ def test_a_recipient_that_never_answers_is_overdue_for_ever_and_holds_no_receipt
 
 
 def test_a_recipient_with_a_key_signs_its_answer_and_nobody_else_answers_for_it(world: World, tmp_path: Path) -> None:
-    world.ship_all()
-    exported(world, tmp_path, "museum")
-    remove(world, "agency")
+    recalled(world, tmp_path, "museum")
     (record,) = world.coordinator.recalls.recalls()
     recalling, museum = world.coordinator.recalling, PemSigner.generate()
     signed = sign_statement(answer(world, record), museum).to_bytes()
@@ -69,9 +65,7 @@ def test_a_recipient_with_a_key_signs_its_answer_and_nobody_else_answers_for_it(
 
 
 def test_an_answer_that_the_operator_enters_says_who_said_it_and_when(world: World, tmp_path: Path) -> None:
-    world.ship_all()
-    exported(world, tmp_path, "museum")
-    remove(world, "agency")
+    recalled(world, tmp_path, "museum")
     (record,) = world.coordinator.recalls.recalls()
     recalling = world.coordinator.recalling
     with pytest.raises(RefusedError, match="later than now"):
@@ -86,9 +80,7 @@ def test_an_answer_that_the_operator_enters_says_who_said_it_and_when(world: Wor
 
 
 def test_the_newest_answer_counts_and_an_older_one_does_not_come_back(world: World, tmp_path: Path) -> None:
-    world.ship_all()
-    exported(world, tmp_path, "museum")
-    remove(world, "agency")
+    recalled(world, tmp_path, "museum")
     museum, recalling = PemSigner.generate(), world.coordinator.recalling
     recalling.add_recipient(Recipient(id="museum", key=museum.public_key))
 
@@ -107,9 +99,7 @@ def test_the_newest_answer_counts_and_an_older_one_does_not_come_back(world: Wor
 
 
 def test_an_answer_after_the_receipt_changes_no_receipt_and_is_found_in_the_log(world: World, tmp_path: Path) -> None:
-    world.ship_all()
-    exported(world, tmp_path, "museum")
-    remove(world, "agency")
+    recalled(world, tmp_path, "museum")
     (removal,) = world.coordinator.removals.removals()
     receipt = world.coordinator.requests.receipt(removal)
     (record,) = world.coordinator.recalls.recalls()
@@ -123,9 +113,7 @@ def test_an_answer_after_the_receipt_changes_no_receipt_and_is_found_in_the_log(
 def test_a_copy_that_its_recipient_said_is_gone_is_not_recalled_again_unless_it_got_another(
     world: World, tmp_path: Path
 ) -> None:
-    world.ship_all()
-    exported(world, tmp_path, "museum", "gallery")
-    remove(world, "agency")
+    recalled(world, tmp_path, "museum", "gallery")
     first = {one.said.recipient: one for one in world.coordinator.recalls.recalls()}
     world.clock.advance(hours=1)
     world.coordinator.recalling.enter_answer(first["museum"], Answer.ERASED, "Ada", world.clock(), "")
@@ -193,9 +181,7 @@ def test_the_operator_lists_shows_exports_and_takes_answers_by_command(tmp_path:
 
 
 def test_an_auditor_verifies_recalls_and_entered_answers_in_the_whole_log(world: World, tmp_path: Path) -> None:
-    world.ship_all()
-    exported(world, tmp_path, "museum")
-    remove(world, "agency")
+    recalled(world, tmp_path, "museum")
     (record,) = world.coordinator.recalls.recalls()
     world.coordinator.recalling.enter_answer(record, Answer.ERASED, "Ada", world.clock(), "")
     verified = verify_log_bundle(bundle_of(world.coordinator.log).to_bytes(), world.coordinator.trust_root)

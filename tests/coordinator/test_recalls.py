@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from coordinator.federation import GROUP, World, quiet
-from coordinator.recalled import exported, remove
+from coordinator.recalled import exported, recalled, remove
 
 from severable_coordinator.adapters.handover_out import export_shards
 from severable_coordinator.adapters.sql.recalls import SqlRecallStore
@@ -44,9 +44,7 @@ def test_every_recorded_copy_of_a_removed_shard_is_recalled_and_the_receipt_name
 
 
 def test_a_recall_is_verified_by_its_recipient_with_the_trust_root_alone(world: World, tmp_path: Path) -> None:
-    world.ship_all()
-    exported(world, tmp_path, "museum")
-    remove(world, "agency")
+    recalled(world, tmp_path, "museum")
     (record,) = world.coordinator.recalls.recalls()
     verified = verify_recall(world.coordinator.recalling.bundle(record), world.coordinator.trust_root)
     assert verified.recall.value.recipient == "museum"

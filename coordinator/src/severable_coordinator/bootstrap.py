@@ -23,6 +23,7 @@ from severable_trust.digest import Digest
 
 if TYPE_CHECKING:
     from severable_coordinator.building import Building
+    from severable_coordinator.erasing import Erasing
     from severable_coordinator.exporting import Exporting
     from severable_coordinator.inference import Inference
     from severable_coordinator.readiness import Readiness
@@ -68,6 +69,20 @@ class Coordinator(Services):
         )
 
     @cached_property
+    def erasing(self) -> "Erasing":
+        """What removals and restores take away (imports torch)."""
+        from severable_coordinator.erasing import Erasing  # noqa: PLC0415  # imports torch
+
+        return Erasing(
+            building=self.building,
+            shards=self.shards,
+            composites=self.composites,
+            ledger=self.ledger,
+            vault=self.vault,
+            logbook=self.logbook,
+        )
+
+    @cached_property
     def removal(self) -> "Removal":
         """Removals (imports torch)."""
         from severable_coordinator.proving import Proving  # noqa: PLC0415  # imports torch
@@ -78,9 +93,8 @@ class Coordinator(Services):
             building=self.building,
             contracts=self.contracts,
             shards=self.shards,
-            composites=self.composites,
             removals=self.removals,
-            ledger=self.ledger,
+            erasing=self.erasing,
             vault=self.vault,
             logbook=self.logbook,
             clock=self.clock,
@@ -118,7 +132,7 @@ class Coordinator(Services):
             shards=self.shards,
             composites=self.composites,
             removals=self.removals,
-            ledger=self.ledger,
+            erasing=self.erasing,
             parties=self.parties,
             vault=self.vault,
             logbook=self.logbook,

@@ -184,13 +184,20 @@ def _quality_checks(facts: Mapping[str, Facts]) -> tuple[Check, ...]:
     return tuple(
         Check(
             f"what the removal changes for the others in the composite of {one['group']}, measured on their banks",
-            f"{one['measure']}: {one['before']:.4g} before, {one['after']:.4g} after; change {one['change']:+.2%} of "
-            f"{one['scale']:.4g}, the distance of a constant; standard error {one['standard_error']:.2%}; "
-            f"{one['samples']} samples, seed {one['seed']}",
+            quality_line(one),
             at,
         )
         for one in told["composites"]
         if "not_measured" not in one
+    )
+
+
+def quality_line(one: Facts) -> str:
+    """What was measured of the others' quality, in one line."""
+    return (
+        f"{one['measure']}: {one['before']:.4g} before, {one['after']:.4g} after; change {one['change']:+.2%} of "
+        f"{one['scale']:.4g}, the distance of a constant; standard error {one['standard_error']:.2%}; "
+        f"{one['samples']} samples, seed {one['seed']}"
     )
 
 

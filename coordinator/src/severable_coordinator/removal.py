@@ -23,13 +23,11 @@ from dataclasses import dataclass
 
 from severable_coordinator.building import Building, Progress
 from severable_coordinator.custody import KeysBackupStore, holding
+from severable_coordinator.erasing import Erasing
 from severable_coordinator.errors import ConflictError, WithdrawnError
-from severable_coordinator.ledger import LedgerStore
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.ports import (
     Clock,
-    CompositeRecord,
-    CompositeStore,
     ContractStore,
     RemovalRecord,
     RemovalStore,
@@ -42,7 +40,6 @@ from severable_coordinator.receipts import erasure_actions, receipt_of
 from severable_coordinator.removal_steps import Facts, facts_of
 from severable_coordinator.requests import is_about_records
 from severable_coordinator.retained import Retained
-from severable_coordinator.shard_sets import bank_file
 from severable_coordinator.sub_shards import index_of
 from severable_coordinator.training import Training
 from severable_coordinator.vault_port import Vault
@@ -63,9 +60,8 @@ class Removal:
     building: Building
     contracts: ContractStore
     shards: ShardStore
-    composites: CompositeStore
     removals: RemovalStore
-    ledger: LedgerStore
+    erasing: Erasing
     vault: Vault
     logbook: Logbook
     clock: Clock
@@ -116,27 +112,22 @@ class Removal:
     def _plan(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._subjects(record)
         seconds = self.building.withdrawal.withdraw(subjects)
-        names = self.vault.names(record.party)
-        files = [[record.party, name] for name in names if any(shard.hex in name for shard in subjects)]
-        for compartment in self.building.compartments(subjects):
-            files += [[compartment, name] for name in self.vault.names(compartment)]
-        files += [["composites", name] for name in self.building.files_holding(subjects)]
-        affected = [c for c in self._holding(subjects) if c.state != "erased"]
+        affected = [c for c in self.erasing.holding(subjects) if c.state != "erased"]
         shards = [self.shards.shard(subject) for subject in subjects]
         return {
             "parts": [[str(shard.recipe), index_of(shard)] for shard in shards if shard.claim],  # gone after `erase`
             "subjects": [str(subject) for subject in subjects],
             "withdrawn_s": round(seconds, 4),
             "composites": [[c.group, str(c.id), str(c.router), c.state] for c in affected],
-            "files": files,
+            "files": self.erasing.planned(record.party, subjects),
             "key": self.vault.key_id(record.party),
-            "ledger_lines": len(self.ledger.lines(subjects)),
+            "ledger_lines": len(self.erasing.ledger.lines(subjects)),
         }
 
     def _withdraw(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)
-        for composite in self._holding(subjects):
-            self.composites.set_state(composite.id, composite.group, "withdrawn")
+        for composite in self.erasing.holding(subjects):
+            self.erasing.composites.set_state(composite.id, composite.group, "withdrawn")
         if is_about_records(record):  # what is open trains without the erased records already
             return {"tasks_closed": 0}
         versions = self.building.contracting.versions(record.contract)
@@ -145,39 +136,22 @@ class Removal:
     def _erase(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)
         with self.building.withdrawal.erasing(subjects):
-            lines = self._erase_all(record, subjects)
+            lines = self.erasing.erase(record.party, subjects)
+            self._destroy_key(record)
+            self.scrub()
         plan = self.facts(record, "plan")
         gone = not self.vault.key_id(record.party)
         return {
             "files": plan["files"],
             "key": plan["key"] if gone else "",
-            "left": self._left(record, subjects),
+            "left": self.erasing.left(record.party, subjects),
             "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
-            "ledger_left": len(self.ledger.lines(subjects)),
+            "ledger_left": len(self.erasing.ledger.lines(subjects)),
             "keys_backups": [
                 [str(copy.id), format_instant(copy.taken)]
                 for copy in holding(self.keys_backups.backups(), plan["key"] if gone else "")
             ],
         }
-
-    def _erase_all(self, record: RemovalRecord, subjects: list[Digest]) -> int:
-        """Erase; returns how many of the ledger's lines went."""
-        for subject in subjects:
-            for name in (f"shards/{subject.hex}/", bank_file(subject), f"incoming/{subject.hex}/"):
-                self.vault.unlink(record.party, name)
-        for compartment in self.building.compartments(subjects):
-            self.vault.destroy_key(compartment)
-            self.vault.unlink(compartment, "")
-        self.building.discard(subjects)
-        for composite in self._holding(subjects):
-            self.composites.set_state(composite.id, composite.group, "erased")
-        for subject in subjects:
-            self.logbook.log.erase_body(subject)
-            self.shards.set_state(subject, ShardState.ERASED)
-        lines = self.ledger.erase(subjects)  # once they are tombstones: a draw under way settles its own lines
-        self._destroy_key(record)
-        self.scrub()
-        return lines
 
     def _rebuild(self, record: RemovalRecord, progress: Progress) -> Facts:
         used = {  # one a group; withdrawn is one that another removal, under way too, has taken out of use first
@@ -212,6 +186,13 @@ class Removal:
         changes = self.facts(record, "rebuild")["composites"]
         after = [Digest.parse(change[3]) for change in changes if change[3]]
         return self.proving.prove(after, self._planned(record), progress)
+
+    def prove_later(self, record: RemovalRecord, progress: Progress) -> Facts:
+        """Prove after the receipt, and measure what nobody measured of the others' quality; the receipt stays."""
+        told = self.prove(record, progress)
+        known = self.facts(record, "quality") if "quality" in self.removals.steps(record.request) else {}
+        quality = known.get("composites") or self._quality(record, progress, measure=True)["composites"]
+        return told | {"quality": quality}
 
     def _order(self, record: RemovalRecord, _progress: Progress) -> Facts:
         parts = [(Digest.parse(recipe), index) for recipe, index in self.facts(record, "plan")["parts"]]
@@ -264,17 +245,9 @@ class Removal:
             return [shard.id for shard in held if shard.id in named]
         return [shard.id for shard in held if shard.state is not ShardState.ERASED]
 
-    def _holding(self, subjects: list[Digest]) -> list[CompositeRecord]:
-        return [c for c in self.composites.composites(None) if set(c.members) & set(subjects)]
-
     def _destroy_key(self, record: RemovalRecord) -> None:
         """Destroy the party's data key unless another of its shards lives under it, or is on its way in."""
         stays = is_about_records(record) and self.vault.names(record.party)
         if not stays and not self.shards.shards(ShardState.LIVE, record.party):
             self.vault.unlink(record.party, "")
             self.vault.destroy_key(record.party)
-
-    def _left(self, record: RemovalRecord, subjects: list[Digest]) -> list[str]:
-        """Look again: files of the removed shards that are still there. Must be empty."""
-        kept = [name for name in self.vault.names(record.party) if any(s.hex in name for s in subjects)]
-        return kept + self.building.compartments(subjects)

@@ -206,12 +206,8 @@ def _composites(steps: Mapping[str, Any]) -> list[Facts]:
 
 def _quality(steps: Mapping[str, Any]) -> Facts:
     """What was measured of the others' quality, as names of group and figure; empty where nothing was measured."""
-    return {
-        f"{one['group']}.{name}": value
-        for one in steps.get("quality", {}).get("composites", [])
-        for name, value in one.items()
-        if name != "group"
-    }
+    measured = steps.get("quality", {}).get("composites") or steps.get("prove", {}).get("quality", [])
+    return {f"{one['group']}.{name}": value for one in measured for name, value in one.items() if name != "group"}
 
 
 def _receipt(receipt: Receipt) -> Facts:

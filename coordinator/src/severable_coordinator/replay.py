@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from severable_coordinator.building import Building
+from severable_coordinator.erasing import Erasing
 from severable_coordinator.errors import ConflictError, NotFoundError
-from severable_coordinator.ledger import LedgerStore
 from severable_coordinator.logbook import Logbook
 from severable_coordinator.membership import PartyRecord, PartyStore
 from severable_coordinator.ports import (
@@ -25,7 +25,6 @@ from severable_coordinator.ports import (
 )
 from severable_coordinator.reopening import Reopening, statements
 from severable_coordinator.requests import is_about_records
-from severable_coordinator.shard_sets import bank_file
 from severable_coordinator.vault_port import Vault
 from severable_trust.bundle import ReceiptBundle
 from severable_trust.contract import Contract, ContractState
@@ -65,7 +64,7 @@ class Replay:
     shards: ShardStore
     composites: CompositeStore
     removals: RemovalStore
-    ledger: LedgerStore
+    erasing: Erasing
     parties: PartyStore
     vault: Vault
     logbook: Logbook
@@ -153,16 +152,7 @@ class Replay:
             if subject not in had:
                 self.shards.add(_tombstone(subject, receipt))
             self.shards.set_state(subject, ShardState.WITHDRAWN)
-        for subject in subjects:
-            for name in (f"shards/{subject.hex}/", bank_file(subject)):
-                self.vault.unlink(receipt.party, name)
-        for compartment in self.building.compartments(subjects):
-            self.vault.destroy_key(compartment)
-            self.vault.unlink(compartment, "")
-        for subject in subjects:
-            self.logbook.log.erase_body(subject)
-            self.shards.set_state(subject, ShardState.ERASED)
-        self.ledger.erase(subjects)
+        self.erasing.erase(receipt.party, subjects)
         if record is not None and record.state != "fulfilled":
             self._fulfil(record, receipt)
         return subjects

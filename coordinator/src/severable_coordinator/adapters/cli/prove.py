@@ -11,6 +11,7 @@ from severable_coordinator.adapters.cli.output import ProgressLines
 from severable_coordinator.bootstrap import Coordinator, open_home
 from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.ports import RemovalRecord
+from severable_coordinator.receipts import quality_line
 from severable_trust import canonical
 from severable_trust.instant import format_instant
 
@@ -24,14 +25,14 @@ def prove(
 ) -> None:
     """Build the composites that a removal left from scratch, in a fresh folder, and compare every file's digest.
 
-    The first proof of a removal is kept with its steps. One that was made before the receipt (`remove --prove`) is also
-    in the receipt.
+    What the removal changed for the others' data is measured too, where nobody did yet. The first proof of a removal is
+    kept with its steps. One that was made before the receipt (`remove --prove`) is also in the receipt.
     """
     coordinator = open_home(home)
     record = _removal(coordinator, removal)
     if "rebuild" not in coordinator.removals.steps(record.request):
         raise ConflictError(f"the removal of {record.party} has not rebuilt anything yet; `remove` goes on with it")
-    told = coordinator.removal.prove(record, ProgressLines())
+    told = coordinator.removal.prove_later(record, ProgressLines())
     facts = told | {"done": format_instant(coordinator.clock())}
     coordinator.removals.finish_step(record.request, "prove", canonical.encode(facts))
     print_proof(told, how)
@@ -50,6 +51,9 @@ def print_proof(told: dict[str, Any], how: Format, to: TextIO | None = None) -> 
             print(f"{what}: built from scratch it differs in {', '.join(one['differing'])}", file=out)
         else:
             print(f"{what}: all {one['files']} files equal those built from scratch without the shards", file=out)
+    for one in told.get("quality", []) if how is Format.TEXT else ():
+        said = f"not measured, {one['not_measured']}" if "not_measured" in one else quality_line(one)
+        print(f"what changed for the others in the composite of {one['group']}: {said}", file=out)
     if not told["equal"]:
         raise ConflictError(
             "the proof failed: a composite is not the one that is built from scratch without the shards; "

@@ -80,7 +80,7 @@ def _due(coordinator: Coordinator, party: str) -> list[RemovalRecord]:
 def _proof(coordinator: Coordinator, record: RemovalRecord) -> dict[str, Any]:
     if "prove" in coordinator.removals.steps(record.request):
         return facts_of(coordinator.removals, record, "prove")
-    return coordinator.removal.prove(record, ProgressLines())  # `up` was faster, and was not asked to
+    return coordinator.removal.prove_later(record, ProgressLines())  # `up` was faster, and was not asked to
 
 
 def _row(coordinator: Coordinator, record: RemovalRecord) -> dict[str, object]:

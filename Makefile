@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := trust diffusion protos client coordinator
 STAMP := $(VENV)/.installed
-JOBS ?= 2
+JOBS ?= 3
 TESTS := OMP_NUM_THREADS=1 $(BIN)/python -P -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 15 --durations-min 15
 
 .PHONY: help install demo test unit integration soak faults check format protos bench quality throughput fuzz clean
@@ -24,7 +24,7 @@ $(STAMP): constraints.txt requirements-dev.txt $(PACKAGES:%=%/pyproject.toml)
 demo: install  ## a whole federation on this machine: train, route, compose, remove, prove (about four minutes)
 	PYTHONPATH=deploy $(BIN)/python -P -m severable_demo --out demo-out
 
-test: install  ## the whole suite, unit and integration, but for `soak`; JOBS=N for more processes than two
+test: install  ## the whole suite, unit and integration, but for `soak`; JOBS=N for other than three processes
 	$(TESTS) -m 'not soak'
 
 unit: install  ## the unit tests alone (a minute or two)

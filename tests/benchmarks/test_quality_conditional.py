@@ -226,6 +226,7 @@ def test_a_run_that_was_killed_twice_gives_what_an_unbroken_one_gives(
     assert not list((tmp_path / "work").rglob("*.unfinished"))
 
 
+@pytest.mark.soak  # in `make test`: the same line of the same program, in test_quality_program.py
 def test_missing_images_are_told_in_one_line(tmp_path: Path) -> None:
     ran = finished(tmp_path, tmp_path)
     assert ran.returncode == 1

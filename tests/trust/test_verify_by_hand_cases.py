@@ -22,7 +22,8 @@ from severable_trust.digest import Digest
 from severable_trust.envelope import Envelope, Signature, pae
 from severable_trust.statement import PAYLOAD_TYPE
 
-pytestmark = pytest.mark.integration  # some forty runs of the script, half a minute
+# Some forty runs of the script. In `make test`: the same cases of the verifier, and test_verify_by_hand.py.
+pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
 # The log
 

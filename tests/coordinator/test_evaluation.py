@@ -141,6 +141,8 @@ def test_the_ledger_is_narrowed_by_group_and_day_and_says_which_totals_that_leav
     home = ("--home", str(world.home))
     assert "nothing was drawn yet" in cli("ledger", *home)
     cli("sample", "--images", "4", "--out", str(tmp_path / "s"), *home)
+    assert all((tmp_path / "s" / name).read_bytes().startswith(b"\x89PNG") for name in ("grid.png", "weights.png"))
+    assert len(json.loads((tmp_path / "s/attribution.json").read_text())["images"]) == 4
     text = cli("ledger", "--since", "2026-01-01", "--group", GROUP, *home)
     assert sorted(row.split()[:2] for row in text.splitlines()[1:]) == [[name, "4"] for name in PARTIES]
     assert json.loads(cli("ledger", "--since", "2999-01-01", "--format", "json", *home)) == []

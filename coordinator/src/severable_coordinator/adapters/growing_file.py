@@ -91,7 +91,8 @@ class GrowingFile:
             return
         end = self._raw.tell()
         if end - self._writing >= _UNWRITTEN:
-            os.posix_fadvise(self._raw.fileno(), self._writing, end - self._writing, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):  # advice, which not every file system takes
+                os.posix_fadvise(self._raw.fileno(), self._writing, end - self._writing, os.POSIX_FADV_DONTNEED)
             self._writing = end
 
     def finish(self) -> None:

@@ -90,6 +90,7 @@ def test_missing_images_are_one_clear_line_and_nothing_is_written(tmp_path: Path
 
 
 @pytest.mark.integration
+@pytest.mark.soak
 def test_a_report_of_nothing_measured_is_refused_in_one_line_and_replaces_no_results(tmp_path: Path) -> None:
     write_mnist(tmp_path / "data")
     done = quality(tmp_path, "--only", "report")

@@ -1,5 +1,6 @@
 """Doctor's checks against real ports, real TLS and real files: each finding, its remedy and its number."""
 
+import json
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 from client.fleet_service import fleet_port
 from client.samples import RECIPE_BYTES, Authority, Federation, item, make_home, tiny_recipe
 
+from severable_client import torch_facts
 from severable_client.adapters import checkup, machine, reachability
 from severable_client.adapters.config import Precision, write_config
 from severable_client.adapters.keys import read_signer
@@ -210,6 +212,13 @@ def test_each_process_of_a_training_has_the_memory_of_its_own_gpu_or_its_part_of
     assert machine.process_memory(found, "cpu", 4) == pytest.approx(machine.available_memory() // 4, rel=0.2)
 
 
+def facts(home: Home, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What doctor's process says; it is run as one in test_cli.py."""
+    assert torch_facts.main(["--home", str(home.layout.root)]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
 @pytest.mark.parametrize(
     ("config", "says"),
     [
@@ -220,13 +229,15 @@ def test_each_process_of_a_training_has_the_memory_of_its_own_gpu_or_its_part_of
         ),
     ],
 )
-def test_doctor_says_how_a_training_would_compute(home: Home, config: dict[str, Any], says: str) -> None:
+def test_doctor_says_how_a_training_would_compute(
+    home: Home, config: dict[str, Any], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_config(home.layout.config, replace(home.config, **config))
-    assert machine.training_on(machine.torch_facts(home.layout.root, [])) == says
+    assert machine.training_on(facts(home, capsys)) == says
 
 
-def test_doctor_names_a_gpu_that_is_not_there(home: Home) -> None:
+def test_doctor_names_a_gpu_that_is_not_there(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     write_config(home.layout.config, replace(home.config, device="cuda", devices=64))
     with pytest.raises(UnwellError, match="torch finds no cuda:") as missing:
-        machine.training_on(machine.torch_facts(home.layout.root, []))
+        machine.training_on(facts(home, capsys))
     assert "`devices`" in missing.value.remedy

@@ -105,7 +105,7 @@ def test_the_doctor_shows_an_alarm_until_somebody_acts(watch: Watch) -> None:
         watch.look()
     watch.log.leaves.append(b"c")
     watch.look()  # the coordinator shows the old tree again: no reason to forget what it did
-    (finding,) = [finding for finding in examine(watch.home) if finding.what == "log"]
+    finding = next(finding for finding in examine(watch.home) if finding.what == "log")
     assert not finding.well
     assert "contradicted itself" in finding.line
 

@@ -1,7 +1,7 @@
 """A receipt bundle has one spelling, all of which is authenticated: no change of one byte is accepted.
 
 The quick tests cover every byte too: those of the signed parts on their own, the others in the whole bundle. The slow
-ones leave no argument about parts: the whole bundle, every byte, one after the other.
+ones leave no argument about parts: the whole bundle, every byte, one after the other (`make soak`).
 """
 
 import re
@@ -59,6 +59,7 @@ def test_every_change_of_one_byte_of_a_signed_part_is_refused(federation: Federa
     assert accepted(flipped(data, range(len(data))), lambda altered: open_statement(altered, kind, keys)) == []
 
 
+@pytest.mark.soak
 @pytest.mark.integration
 def test_every_change_of_one_byte_of_a_bundle_is_refused(federation: Federation) -> None:
     data = federation.bundle().to_bytes()
@@ -91,6 +92,7 @@ def test_every_change_of_one_byte_of_a_log_outside_the_payloads_is_refused(log: 
     assert accepted(flipped(data, outside), lambda altered: verify_log_bundle(altered, log.federation.root)) == []
 
 
+@pytest.mark.soak
 @pytest.mark.integration
 def test_every_change_of_one_byte_of_a_log_is_refused(log: WholeLog) -> None:
     data = small_log(log)

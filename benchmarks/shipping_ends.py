@@ -75,7 +75,7 @@ def own(folder: Path, address: str, die_at: float) -> None:
 
 
 def receive(keys: Path, target: Path, port: int) -> None:
-    """The floor's server: write what comes over mutual TLS into a file, and answer with its size."""
+    """The floor's server: write what comes over mutual TLS into a file, answer with its size, put it on the disk."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(keys / "server.pem", keys / "server.key")
     context.load_verify_locations(keys / "ca.pem")
@@ -91,6 +91,10 @@ def receive(keys: Path, target: Path, port: int) -> None:
                 file.write(room[:count])
                 left -= count
             stream.sendall((size - left).to_bytes(8, "big"))
+            begun = time.perf_counter()
+            file.flush()
+            os.fsync(file.fileno())
+    say(on_disk_s=time.perf_counter() - begun)
 
 
 def send(keys: Path, path: Path, port: int) -> None:

@@ -4,7 +4,8 @@
 
 The trainer of the owner's side, as it is, on images of benchmarks/throughput.py: named ranges are put around the
 functions that a step consists of, and the profiler tells how long each took, and each operation. Milliseconds per step
-are measured apart, without the profiler, which slows small operations down. One thread; about three minutes.
+are measured apart, without the profiler, which slows small operations down. One thread; three minutes, or ten where the
+processor has no bfloat16 of its own.
 """
 
 import argparse

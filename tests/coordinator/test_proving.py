@@ -74,8 +74,8 @@ def test_a_proof_after_the_receipt_measures_what_nobody_measured_and_the_page_sh
     assert f"what changed for the others in the composite of {GROUP}: FD-" in cli(
         "prove", "agency", "--home", str(world.home)
     )
-    shown = world.coordinator.reporting.facts(world.coordinator.removals.removal(request))["quality"]
-    assert {f"{GROUP}.{name}" for name in ("before", "after", "change", "standard_error")} <= shown.keys()
+    (shown,) = world.coordinator.reporting.facts(world.coordinator.removals.removal(request))["quality"]
+    assert {"before", "after", "change", "low", "high"} <= shown.keys()
     assert checks(world, request, "what the removal changes for the others") == []
 
 

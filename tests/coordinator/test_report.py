@@ -112,13 +112,20 @@ def test_the_same_removal_gives_the_same_page_but_for_the_time(world: World, tmp
     assert page(reporting.facts(record), []) == page(reporting.facts(record), [])
 
 
+MEASURED = {
+    "group": GROUP, "measure": "FD-conv32 on banks", "before": 8.25, "after": 8.5, "change": 0.01, "low": -0.005,
+    "high": 0.025, "samples": 512, "seed": 0,
+}  # fmt: skip
+
+
 def test_hostile_names_reasons_and_figures_become_text(world: World, tmp_path: Path) -> None:
     request = removed(world, tmp_path, reason=EVIL)
     party = world.coordinator.parties.party("clinic")
     world.coordinator.parties.put_party(replace(party, legal_name=EVIL))
     record = world.coordinator.removals.removal(request)
     facts = world.coordinator.reporting.facts(record, named=True)
-    facts |= {"coordinator": EVIL, "party": EVIL, "state": EVIL, "quality": {EVIL: EVIL, "distance": 8.25}}
+    facts |= {"coordinator": EVIL, "party": EVIL, "state": EVIL}
+    facts["quality"] = [dict.fromkeys(MEASURED, EVIL), {"group": EVIL, "not_measured": EVIL}]
     facts["composites"] = [dict.fromkeys(facts["composites"][0], EVIL)]
     facts["recalls"] = [dict.fromkeys(facts["recalls"][0], EVIL)]
     facts["steps"] += [{"step": EVIL, "done": EVIL, "said": EVIL}]
@@ -143,10 +150,15 @@ def test_a_removal_that_is_not_finished_has_a_page_that_says_so(cli: Cli, world:
 def test_quality_that_a_removal_recorded_is_shown(world: World, tmp_path: Path) -> None:
     contract = world.coordinator.contracts.contracts("clinic")[0].id
     asked = world.coordinator.requests.receive("clinic", world.ask_for_erasure("clinic", contract))
-    measured = {"done": "2026-03-01T12:00:00Z", "composites": [{"group": GROUP, "before": 8.25, "after": 8.5}]}
+    measured = {
+        "done": "2026-03-01T12:00:00Z",
+        "composites": [MEASURED, {"group": "press", "not_measured": "one is left"}],
+    }
     world.coordinator.removals.finish_step(asked.request, "quality", canonical.encode(measured))
     text = loads_nothing(page(world.coordinator.reporting.facts(asked), [])).text
-    assert f"{GROUP}.after 8.5 {GROUP}.before 8.25" in " ".join(text.split())
+    shown = " ".join(text.split())
+    assert f"{GROUP} 8.25 8.5 +1.00% (-0.50% to +2.50%) FD-conv32 on banks, 512 samples, seed 0" in shown
+    assert "press not measured: one is left" in shown
 
 
 def test_a_picture_from_before_is_shown_only_where_the_operator_gives_one(

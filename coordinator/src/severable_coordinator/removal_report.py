@@ -204,10 +204,10 @@ def _composites(steps: Mapping[str, Any]) -> list[Facts]:
     return [dict(zip(names, change[: len(names)], strict=True)) for change in changes]
 
 
-def _quality(steps: Mapping[str, Any]) -> Facts:
-    """What was measured of the others' quality, as names of group and figure; empty where nothing was measured."""
-    measured = steps.get("quality", {}).get("composites") or steps.get("prove", {}).get("quality", [])
-    return {f"{one['group']}.{name}": value for one in measured for name, value in one.items() if name != "group"}
+def _quality(steps: Mapping[str, Any]) -> list[Facts]:
+    """What was measured of the others' quality, for each composite; empty where nothing was measured."""
+    measured: list[Facts] = steps.get("quality", {}).get("composites") or steps.get("prove", {}).get("quality", [])
+    return measured
 
 
 def _receipt(receipt: Receipt) -> Facts:

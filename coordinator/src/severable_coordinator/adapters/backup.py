@@ -20,6 +20,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+from severable_coordinator.adapters.disk import settle
 from severable_coordinator.backup_manifest import MANIFEST, BackupManifest
 from severable_coordinator.config import Layout
 from severable_coordinator.errors import ConflictError, StorageError
@@ -48,7 +49,7 @@ def back_up(layout: Layout, coordinator: str, out: Path, taken: datetime) -> Bac
         manifest = BackupManifest(coordinator=coordinator, taken=taken, log_size=size, files=tuple(files))
         _write(part / MANIFEST, manifest.to_bytes())
         part.rename(out)
-        _settle(out.parent)
+        settle(out.parent)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(f"{out}: the backup cannot be written ({error}); nothing of it is kept") from error
     finally:
@@ -113,11 +114,3 @@ def _write(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _settle(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -23,6 +23,15 @@ def write_private(path: Path, data: bytes) -> None:
         partial.replace(path)
 
 
+def settle(directory: Path) -> None:
+    """Wait until the disk has the names in a directory: a rename alone may be lost with the power."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Say of a full disk what to do about it. StorageError."""

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import tink
 from tink import secret_key_access, streaming_aead
 
-from severable_coordinator.adapters.disk import disk_errors, write_private
+from severable_coordinator.adapters.disk import disk_errors, settle, write_private
 from severable_coordinator.adapters.growing_file import GrowingFile
 from severable_coordinator.adapters.unsealed import Unsealed
 from severable_coordinator.errors import NotFoundError, StorageError
@@ -98,6 +98,7 @@ class DirectoryVault:
         with disk_errors(kept):
             kept.parent.mkdir(parents=True, exist_ok=True)
             path.replace(kept)
+            settle(kept.parent)
 
     def holds(self, party: str, name: str) -> bool:
         """See Vault."""

@@ -127,7 +127,6 @@ class Coordinator(Services):
         from severable_coordinator.replay import Replay  # noqa: PLC0415  # imports torch
 
         return Replay(
-            building=self.building,
             contracts=self.contracts,
             shards=self.shards,
             composites=self.composites,

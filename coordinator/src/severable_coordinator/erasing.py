@@ -38,6 +38,15 @@ class Erasing:
         """The composites that hold one of these shards, whatever became of them."""
         return [c for c in self.composites.composites(None) if set(c.members) & set(subjects)]
 
+    def mark(self, subjects: Sequence[Digest], state: str) -> None:
+        """Set the state of every composite that holds one of these shards."""
+        for composite in self.holding(subjects):
+            self.composites.set_state(composite.id, composite.group, state)
+
+    def lines(self, subjects: Sequence[Digest]) -> int:
+        """How many lines of the ledger are about these shards."""
+        return len(self.ledger.lines(subjects))
+
     def erase(self, party: str, subjects: Sequence[Digest]) -> int:
         """Erase shards of one party, with their composites, routers and lines of the ledger; returns how many lines.
 
@@ -53,8 +62,7 @@ class Erasing:
             self.vault.destroy_key(compartment)
             self.vault.unlink(compartment, "")
         self.building.discard(subjects)
-        for composite in self.holding(subjects):
-            self.composites.set_state(composite.id, composite.group, "erased")
+        self.mark(subjects, "erased")
         for subject in subjects:
             self.logbook.log.erase_body(subject)
             self.shards.set_state(subject, ShardState.ERASED)

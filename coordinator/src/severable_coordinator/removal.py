@@ -121,13 +121,12 @@ class Removal:
             "composites": [[c.group, str(c.id), str(c.router), c.state] for c in affected],
             "files": self.erasing.planned(record.party, subjects),
             "key": self.vault.key_id(record.party),
-            "ledger_lines": len(self.erasing.ledger.lines(subjects)),
+            "ledger_lines": self.erasing.lines(subjects),
         }
 
     def _withdraw(self, record: RemovalRecord, _progress: Progress) -> Facts:
         subjects = self._planned(record)
-        for composite in self.erasing.holding(subjects):
-            self.erasing.composites.set_state(composite.id, composite.group, "withdrawn")
+        self.erasing.mark(subjects, "withdrawn")
         if is_about_records(record):  # what is open trains without the erased records already
             return {"tasks_closed": 0}
         versions = self.building.contracting.versions(record.contract)
@@ -146,7 +145,7 @@ class Removal:
             "key": plan["key"] if gone else "",
             "left": self.erasing.left(record.party, subjects),
             "ledger_lines": max(lines, plan.get("ledger_lines", 0)),  # 0 where a crash came after they had gone
-            "ledger_left": len(self.erasing.ledger.lines(subjects)),
+            "ledger_left": self.erasing.lines(subjects),
             "keys_backups": [
                 [str(copy.id), format_instant(copy.taken)]
                 for copy in holding(self.keys_backups.backups(), plan["key"] if gone else "")

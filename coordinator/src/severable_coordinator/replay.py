@@ -8,7 +8,6 @@ Parties' keys and standing follow the newest roster. What was admitted after the
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from severable_coordinator.building import Building
 from severable_coordinator.erasing import Erasing
 from severable_coordinator.errors import ConflictError, NotFoundError
 from severable_coordinator.logbook import Logbook
@@ -59,7 +58,6 @@ class Replayed:
 class Replay:
     """Brings restored stores up to a log."""
 
-    building: Building
     contracts: ContractStore
     shards: ShardStore
     composites: CompositeStore

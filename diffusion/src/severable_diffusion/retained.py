@@ -139,17 +139,7 @@ def retained_quality(
     if set(banks) != set(remaining.shard_ids) or not gone:
         raise CompositeError("the measure needs the bank of every remaining shard, and a shard that leaves")
     with repeatable():
-        features, reference_NCHW = _yardstick(remaining, banks, seed)
-        pipeline = CompositePipeline(remaining, scheduler_for(remaining.recipe))
-        pipeline.set_progress_bar_config(disable=True)
-        drawn_NCHW = draw(pipeline, DEFAULT, count=samples, seed=seed, told=told).images_NCHW
-        one = Departure(
-            drawn_NF=features(drawn_NCHW),
-            stays_N=_stays(remaining, gone, samples, seed),
-            reference_MF=features(reference_NCHW),
-        )
-        if int(one.stays_N.sum()) < 2:
-            raise CompositeError(f"of {samples} samples the remaining shards made fewer than two; draw more")
+        one = _departure(remaining, banks, gone, samples=samples, seed=seed, told=told)
         before, after = one.distances()
         spread = standard_error(one, seed)
     return RetainedQuality(
@@ -161,9 +151,33 @@ def retained_quality(
         standard_error=spread,
         samples=samples,
         compared=int(one.stays_N.sum()),
-        reference=len(reference_NCHW),
+        reference=len(one.reference_MF),
         seed=seed,
     )
+
+
+def _departure(
+    remaining: ShardSet,
+    banks: Mapping[str, Bank],
+    gone: Mapping[str, float],
+    *,
+    samples: int,
+    seed: int,
+    told: Callable[[str, int, int], None] | None,
+) -> Departure:
+    """Draw from what remains, and see which samples are new."""
+    features, reference_NCHW = _yardstick(remaining, banks, seed)
+    pipeline = CompositePipeline(remaining, scheduler_for(remaining.recipe))
+    pipeline.set_progress_bar_config(disable=True)
+    drawn_NCHW = draw(pipeline, DEFAULT, count=samples, seed=seed, told=told).images_NCHW
+    one = Departure(
+        drawn_NF=features(drawn_NCHW),
+        stays_N=_stays(remaining, gone, samples, seed),
+        reference_MF=features(reference_NCHW),
+    )
+    if int(one.stays_N.sum()) < 2:
+        raise CompositeError(f"of {samples} samples the remaining shards made fewer than two; draw more")
+    return one
 
 
 def standard_error(one: Departure, seed: int, repeats: int = REPEATS) -> float:

@@ -1,11 +1,12 @@
 """Kill workers at random moments and compare the shards that arrive, byte by byte, with uninterrupted ones.
 
-    PYTHONPATH=benchmarks:tests .venv/bin/python -P benchmarks/resume.py [--rounds N] [--out FILE]
+    PYTHONPATH=benchmarks:tests .venv/bin/python -P benchmarks/resume.py [--rounds N] [--device cuda] [--out FILE]
 
 Each round is an owner's home of its own with one job. Its worker, a process that trains, measures the shard at the gate
 and ships it over mutual TLS, is killed (SIGKILL) up to three times, each time after a random share of the seconds that
 a whole run takes here, and started again; the last one is left alone. What then arrived is compared with the weights
-of the same training run in one go. Everything is on one thread, on one machine. Written to docs/results/resume.json.
+of the same training run in one go. Everything is on one thread, on one machine. Written to docs/results/resume.json, or
+with --device cuda, where the network is run in bfloat16 if the GPU has it, to docs/results/resume_gpu.json.
 """
 
 import argparse
@@ -54,23 +55,27 @@ def main() -> None:
     """Run and record; exit 1 unless every shard arrived once and was equal."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="jobs, each killed anew (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=recording.RESULTS / "resume.json")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the workers train")
+    parser.add_argument("--out", type=Path, help="default: docs/results/resume.json, or resume_gpu.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    figures = measure(args.rounds)
+    on_gpu = args.device == "cuda"
+    figures = {"device": torch.cuda.get_device_name() if on_gpu else "cpu", **measure(args.rounds, args.device)}
     command = "PYTHONPATH=benchmarks:tests .venv/bin/python -P benchmarks/resume.py"
+    command += " --device cuda" if on_gpu else ""
     seeds = {"moments of kills": SEED, "trainings": "each job's own, drawn by its home"}
-    recording.record(args.out, command, seeds, PACKAGES, figures)
+    out = args.out or recording.RESULTS / ("resume_gpu.json" if on_gpu else "resume.json")
+    recording.record(out, command, seeds, PACKAGES, figures)
     print(f"{figures['kills']} kills in {figures['rounds']} jobs; resume_bit_exact {figures['resume_bit_exact']}")
     if not figures["resume_bit_exact"]:
         raise SystemExit("a shard differs, or did not arrive once")
 
 
-def measure(rounds: int) -> dict[str, Any]:
+def measure(rounds: int, device: str) -> dict[str, Any]:
     """Return the figures: `resume_bit_exact`, and where the kills fell."""
     chance = random.Random(SEED)  # noqa: S311  # no secret
-    whole_s = _whole_run_s()
-    seen = [_round(chance, whole_s, number) for number in range(rounds)]
+    whole_s = _whole_run_s(device)
+    seen = [_round(chance, whole_s, number, device) for number in range(rounds)]
     states = Counter(state for one in seen for state in one.killed_in)
     return {
         "resume_bit_exact": bool(seen) and all(one.equal and one.arrived == 1 for one in seen),
@@ -82,18 +87,18 @@ def measure(rounds: int) -> dict[str, Any]:
     }
 
 
-def _whole_run_s() -> float:
+def _whole_run_s(device: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         federation = Federation.make()
-        with keeping_home(federation, Path(folder), Service()) as home:
+        with keeping_home(federation, Path(folder), Service(), device) as home:
             began_s = time.monotonic()
             _finish(start(home, queued(home, federation, RECIPE)))
             return time.monotonic() - began_s
 
 
-def _round(chance: random.Random, whole_s: float, number: int) -> Round:
+def _round(chance: random.Random, whole_s: float, number: int, device: str) -> Round:
     federation, service = Federation.make(), Service()
-    with tempfile.TemporaryDirectory() as folder, keeping_home(federation, Path(folder), service) as home:
+    with tempfile.TemporaryDirectory() as folder, keeping_home(federation, Path(folder), service, device) as home:
         job = queued(home, federation, RECIPE)
         killed: list[tuple[str, int]] = []
         for _ in range(chance.randint(1, MOST_KILLS)):

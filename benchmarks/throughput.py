@@ -7,7 +7,9 @@ and requirements-throughput.txt names what it needs, best installed in a FOLDER 
 run as it is, offline, in a process of its own; benchmarks/training_example.py says what little is put around it.
 
 Both sides have the same network, image files, batch size and one thread; one trains while the others stand still, turn
-after turn, and the ratio is taken within a turn. Three cases of 7 turns take about 4 minutes.
+after turn, and the ratio is taken within a turn. Three cases of 7 turns take about 4 minutes. With --device cuda, which
+writes docs/results/throughput_gpu.json, the example has torch's own number of threads, and one network is what the
+example trains where it is given none.
 """
 
 import argparse
@@ -21,52 +23,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import recording
 import torch
-from PIL import Image
+from throughput_cases import CASES, GPU_CASES, SEED, Case, recipe_of, write_images
 
 from severable_diffusion import network
-from severable_diffusion.execution import DEFAULT, ExecutionPlan
 from severable_diffusion.images import read_image_folder
-from severable_diffusion.recipe import Recipe
 from severable_diffusion.training import Trainer
 
 SOURCE = "https://github.com/huggingface/diffusers, examples/unconditional_image_generation/train_unconditional.py"
 PACKAGES = ("torch", "diffusers", "accelerate", "datasets", "torchvision", "tensorboard")
-BASE = recording.ROOT / "deploy" / "severable_demo" / "recipes" / "digits.json"
-SEED, IMAGES, SIZE, TURNS = 20261124, 4096, 16, 7
-NARROW = ExecutionPlan(autocast=torch.bfloat16)
-PLANS = {
-    "default": DEFAULT,
-    "channels_last": ExecutionPlan(channels_last=True),
-    "bfloat16": NARROW,
-    "bfloat16_channels_last": ExecutionPlan(autocast=torch.bfloat16, channels_last=True),
-}
-COMPILED = {"bfloat16_compiled": ExecutionPlan(autocast=torch.bfloat16, compile=True)}
+TURNS = 7
 EXAMPLE, EXAMPLE_NARROW = "example_float32", "example_bfloat16"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What is trained: widths of the network's levels, images per step, steps per turn, and the plans compared."""
-
-    widths: tuple[int, ...]
-    batch: int
-    steps: int
-    plans: dict[str, ExecutionPlan]
-
-
-CASES = {
-    "widths_16_32_32_batch_16": Case(widths=(16, 32, 32), batch=16, steps=12, plans=PLANS),
-    "widths_16_32_32_batch_80": Case(widths=(16, 32, 32), batch=80, steps=4, plans=PLANS | COMPILED),
-    "widths_32_64_64_batch_64": Case(widths=(32, 64, 64), batch=64, steps=3, plans=PLANS),
-}
 
 
 def main() -> None:
@@ -74,62 +46,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--example", type=Path, required=True, help="diffusers' train_unconditional.py")
     parser.add_argument("--packages", type=Path, help="folder with the example's packages, if they are kept apart")
-    parser.add_argument("--out", type=Path, default=recording.RESULTS / "throughput.json")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where both sides train")
+    parser.add_argument("--out", type=Path, help="default: docs/results/throughput.json, or throughput_gpu.json")
     args = parser.parse_args()
+    on_gpu = args.device == "cuda"
     if not args.example.is_file():
         sys.exit(f"{args.example} is not there; get it from {SOURCE}")
     torch.set_num_threads(1)
     if args.packages:
         sys.path.append(str(args.packages))  # for the versions; nothing of it is imported here
     with tempfile.TemporaryDirectory() as scratch:
-        write_images(Path(scratch) / "images")
-        bench = Bench(Path(scratch), args.example.resolve(), args.packages)
-        cases = {name: bench.measure(case) for name, case in CASES.items()}
+        bench = Bench(Path(scratch), args.example.resolve(), args.packages, None if on_gpu else 1)
+        cases = {name: bench.measure(case) for name, case in (GPU_CASES if on_gpu else CASES).items()}
     figures = {
         "example": SOURCE,
         "example_sha256": hashlib.sha256(args.example.read_bytes()).hexdigest(),
         "example_runs": "unmodified; its end-of-step log call waits for its turn, and its step's functions are timed",
         "operators_declared_for_torchvision": bench.declared,
-        "threads": 1,
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "threads": {"ours": 1, "example": "torch's own number" if on_gpu else 1},
         "turns": TURNS,
         "steps_per_s_ratio": min(case["ratios"]["default"]["median"] for case in cases.values()),
         "steps_per_s_ratio_both_bfloat16": min(case["ratios_both_bfloat16"]["median"] for case in cases.values()),
         "cases": cases,
     }
     recording.record(
-        args.out,
-        command="PYTHONPATH=benchmarks .venv/bin/python -P benchmarks/throughput.py --example PATH",
+        args.out or recording.RESULTS / ("throughput_gpu.json" if on_gpu else "throughput.json"),
+        command="PYTHONPATH=benchmarks .venv/bin/python -P benchmarks/throughput.py --example PATH"
+        + (" --device cuda" if on_gpu else ""),
         seeds={"images": SEED, "training": SEED, "the example's training": "torch's own"},
         packages=PACKAGES,
         figures=figures,
     )
     print(json.dumps(figures, indent=2))
-
-
-def recipe_of(case: Case) -> Recipe:
-    """The recipe whose network, process and batch the example is given too; the example wants three channels."""
-    values = json.loads(BASE.read_text())
-    levels = len(case.widths)
-    values["image"] = {"channels": 3, "size": SIZE}
-    values["process"] = {"schedule": "linear", "steps": 1000}
-    values["parametrization"] = "eps"
-    values["architecture"] |= {
-        "block_out_channels": list(case.widths),
-        "down_block_types": ["DownBlock2D"] * levels,
-        "up_block_types": ["UpBlock2D"] * levels,
-        "mid_attention": True,
-    }
-    values["training"] |= {"batch": case.batch, "epochs": 100_000, "max_steps": 100_000, "learning_rate": 1e-4}
-    return Recipe.from_dict(values)
-
-
-def write_images(folder: Path) -> None:
-    """PNG files of smooth random pictures."""
-    folder.mkdir()
-    source = np.random.default_rng(SEED)
-    for number in range(IMAGES):
-        small = Image.fromarray(source.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-        small.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(folder / f"{number:05}.png")
 
 
 def example_options(case: Case, scratch: Path, precision: str) -> list[str]:
@@ -139,10 +88,10 @@ def example_options(case: Case, scratch: Path, precision: str) -> list[str]:
     (model / "config.json").write_bytes(network.config_bytes(recipe_of(case)))
     given = {
         "model_config_name_or_path": model,
-        "train_data_dir": scratch / "images",
+        "train_data_dir": write_images(scratch, case),
         "cache_dir": scratch / "cache",
         "output_dir": scratch / f"out-{precision}",
-        "resolution": SIZE,
+        "resolution": case.size,
         "train_batch_size": case.batch,
         "num_epochs": 1,
         "checkpointing_steps": 1_000_000,
@@ -158,15 +107,17 @@ class Bench:
         scratch: a folder for what the sides read and write.
         script: diffusers' example.
         packages: a folder with its packages, or None.
+        threads: the example's; None leaves it torch's own number.
 
     Attributes:
         declared: torchvision's operators that had to be declared.
     """
 
-    def __init__(self, scratch: Path, script: Path, packages: Path | None) -> None:
-        self.scratch, self.script = scratch, script
+    def __init__(self, scratch: Path, script: Path, packages: Path | None, threads: int | None) -> None:
+        self.scratch, self.script, self.threads = scratch, script, threads
         self.apart = {"PYTHONPATH": f"{os.environ.get('PYTHONPATH', '')}:{packages.resolve()}"} if packages else {}
-        self.common = dict(os.environ) | {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor")}
+        self.common = dict(os.environ) | {"TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor")}
+        self.common |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
         self.declared: list[str] = []
 
     @contextlib.contextmanager
@@ -176,10 +127,10 @@ class Bench:
         with contextlib.ExitStack() as stack:
             for name, precision in ((EXAMPLE, "no"), (EXAMPLE_NARROW, "bf16")):
                 pipes[name] = stack.enter_context(self.side("training_example.py", self.common | self.apart))
-                pipes[name].send((self.script, example_options(case, self.scratch, precision)))
+                pipes[name].send((self.script, example_options(case, self.scratch, precision), self.threads))
             for name, plan in case.plans.items():
                 pipes[name] = stack.enter_context(self.side("training_ours.py", self.common))
-                pipes[name].send((recipe_of(case), self.scratch / "images", plan, SEED))
+                pipes[name].send((recipe_of(case), write_images(self.scratch, case), plan, SEED))
             for name in (EXAMPLE, EXAMPLE_NARROW):
                 self.declared = pipes[name].recv()
             yield pipes
@@ -204,8 +155,10 @@ class Bench:
 
     def measure(self, case: Case) -> dict[str, Any]:
         """Warm every side up, then let them train in turns."""
-        if case.batch * (2 + case.steps * TURNS) > IMAGES:
-            raise ValueError(f"{case}: the example would end its epoch of {IMAGES} images; take fewer steps a turn")
+        if case.batch * (2 + case.steps * TURNS) > case.images:
+            raise ValueError(
+                f"{case}: the example would end its epoch of {case.images} images; take fewer steps a turn"
+            )
         seconds: dict[str, list[float]] = {}
         parts: dict[str, list[dict[str, float]]] = {}
         first: dict[str, float] = {}
@@ -226,8 +179,16 @@ class Bench:
             "steps_per_turn": case.steps,
             "seconds_until_the_first_step_is_done": first,
             **compared(case, seconds, parts),
-            "operations_of_the_default_plan": operations(recipe_of(case), self.scratch / "images"),
+            "operations_of_the_default_plan": self.operations(case),
         }
+
+    def operations(self, case: Case) -> dict[str, float]:
+        """The default plan's; see the function below."""
+        recipe = recipe_of(case)
+        images_NCHW = read_image_folder(write_images(self.scratch, case), recipe.image).images_NCHW
+        trainer = Trainer(recipe, images_NCHW, SEED, plan=case.plans["default"])
+        trainer.advance()
+        return operations(trainer, 4)
 
 
 def compared(case: Case, seconds: dict[str, list[float]], parts: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
@@ -263,16 +224,20 @@ def shares(turns: list[dict[str, float]]) -> dict[str, float]:
     return found | {"rest": round(1.0 - sum(found.values()), 4)}
 
 
-def operations(recipe: Recipe, folder: Path) -> dict[str, float]:
-    """The ten operations with most of a step's own time, by torch's profiler, as shares."""
-    trainer = Trainer(recipe, read_image_folder(folder, recipe.image).images_NCHW, SEED)
-    trainer.advance()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        for _ in range(4):
+def operations(trainer: Trainer, steps: int) -> dict[str, float]:
+    """The ten operations, on a GPU its kernels, with most of a step's own time, by torch's profiler, as shares."""
+    on_gpu = trainer.plan.device != "cpu"
+    activity = torch.profiler.ProfilerActivity
+    with torch.profiler.profile(activities=[activity.CPU, *([activity.CUDA] if on_gpu else [])]) as profile:
+        for _ in range(steps):
             trainer.advance()
-    found = sorted(profile.key_averages(), key=lambda entry: -entry.self_cpu_time_total)
-    total = sum(entry.self_cpu_time_total for entry in found)
-    return {entry.key: round(entry.self_cpu_time_total / total, 4) for entry in found[:10]}
+    own = {
+        entry.key: entry.self_device_time_total if on_gpu else entry.self_cpu_time_total
+        for entry in profile.key_averages()
+        if not on_gpu or entry.device_type.name != "CPU"
+    }
+    total = sum(own.values())
+    return {key[:120]: round(own[key] / total, 4) for key in sorted(own, key=lambda key: -own[key])[:10]}
 
 
 if __name__ == "__main__":

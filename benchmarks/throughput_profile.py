@@ -1,11 +1,12 @@
-"""Where the time of a training step goes, by torch's profiler: docs/results/throughput_profile.json and .png.
+"""Where the time of a training step goes: docs/results/throughput_profile.json and .png.
 
-    PYTHONPATH=benchmarks .venv/bin/python -P benchmarks/throughput_profile.py [--steps 30]
+    PYTHONPATH=benchmarks .venv/bin/python -P benchmarks/throughput_profile.py [--steps 30] [--device cuda]
 
-The trainer of the owner's side, as it is, on images of benchmarks/throughput.py: named ranges are put around the
-functions that a step consists of, and the profiler tells how long each took, and each operation. Milliseconds per step
-are measured apart, without the profiler, which slows small operations down. One thread; three minutes, or ten where the
-processor has no bfloat16 of its own.
+The trainer of the owner's side, as it is, on images of benchmarks/throughput.py: the functions that a step consists of
+are timed, and torch's profiler tells the operations' shares of as many steps more. Milliseconds per step are measured
+apart, with neither around. One thread; three minutes, or ten where the
+processor has no bfloat16 of its own. On a GPU (throughput_profile_gpu.json and .png) each part is awaited before the
+next begins, and the operations are the GPU's kernels.
 """
 
 import argparse
@@ -21,15 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import recording
-import throughput
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from torch.profiler import ProfilerActivity, profile, record_function
+from throughput import operations
+from throughput_cases import CASES, GPU_CASES, SEED, Case, recipe_of, write_images
+from training_turns import await_device
 
 from severable_diffusion import training
 from severable_diffusion.architecture import TransformerArchitecture
-from severable_diffusion.execution import DEFAULT, ExecutionPlan
+from severable_diffusion.execution import ExecutionPlan
 from severable_diffusion.images import read_image_folder
 from severable_diffusion.pictures import COLOURS, FAINT, INK, PAPER
 from severable_diffusion.recipe import Recipe
@@ -38,25 +40,28 @@ from severable_diffusion.training import Trainer
 PARTS = ("data", "forward", "backward", "optimizer", "ema")
 REST = "other"
 WARM_UP = 3
-OPERATIONS = 8
 TRANSFORMER = TransformerArchitecture(kind="dit", patch=2, width=64, heads=4, layers=4)
+GPU_TRANSFORMER = TransformerArchitecture(kind="dit", patch=2, width=384, heads=6, layers=12)
 
 
 def main() -> None:
     """Run and record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=30, help="steps that are profiled, and as many that are timed")
-    parser.add_argument("--out", type=Path, default=recording.RESULTS / "throughput_profile.json")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to train")
+    parser.add_argument("--out", type=Path, help="default: docs/results/throughput_profile.json, or one for the GPU")
     args = parser.parse_args()
+    on_gpu = args.device == "cuda"
+    out = args.out or recording.RESULTS / f"throughput_profile{'_gpu' if on_gpu else ''}.json"
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        throughput.write_images(Path(scratch) / "images")
         cases = {}
-        for name, (recipe, plan) in cases_of().items():
-            cases[name] = measured(recipe, plan, Path(scratch) / "images", args.steps)
+        for name, (case, recipe, plan) in cases_of(on_gpu=on_gpu).items():
+            cases[name] = measured(recipe, plan, write_images(Path(scratch), case), args.steps)
             print(f"{name}: {cases[name]['share']}", file=sys.stderr)
     figures = {
         "steps": args.steps,
+        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
         "threads": 1,
         "parts": {
             "data": "rows of the batch, times, noise, the noised images and what the network should say",
@@ -69,29 +74,36 @@ def main() -> None:
         "cases": cases,
     }
     recording.record(
-        args.out,
-        command="PYTHONPATH=benchmarks .venv/bin/python -P benchmarks/throughput_profile.py",
-        seeds={"images": throughput.SEED, "training": throughput.SEED},
+        out,
+        command="PYTHONPATH=benchmarks .venv/bin/python -P benchmarks/throughput_profile.py"
+        + (" --device cuda" if on_gpu else ""),
+        seeds={"images": SEED, "training": SEED},
         packages=("torch", "diffusers"),
         figures=figures,
     )
-    draw(cases, args.out.with_suffix(".png"))
+    draw(cases, out.with_suffix(".png"))
     print(json.dumps(figures, indent=2))
 
 
-def cases_of() -> dict[str, tuple[Recipe, ExecutionPlan]]:
-    """The networks of benchmarks/throughput.py, one of them in bfloat16 as well, and a transformer."""
-    cases = {name: (throughput.recipe_of(case), DEFAULT) for name, case in throughput.CASES.items()}
-    name, (recipe, _) = list(cases.items())[-1]
-    cases[f"{name}_bfloat16"] = (recipe, throughput.NARROW)
-    batch = recipe.training.batch
-    cases[f"transformer_width_64_batch_{batch}"] = (replace(recipe, architecture=TRANSFORMER), DEFAULT)
+def cases_of(*, on_gpu: bool) -> dict[str, tuple[Case, Recipe, ExecutionPlan]]:
+    """The networks of benchmarks/throughput.py, the last (on a GPU all) in bfloat16 as well, and a transformer."""
+    compared = GPU_CASES if on_gpu else CASES
+    cases = {name: (case, recipe_of(case), case.plans["default"]) for name, case in compared.items()}
+    name, last = list(compared.items())[-1]
+    narrow = compared if on_gpu else {name: last}
+    for name, case in narrow.items():
+        cases[f"{name}_bfloat16"] = (case, recipe_of(case), case.plans["bfloat16"])
+    shape = GPU_TRANSFORMER if on_gpu else TRANSFORMER
+    case = next(iter(compared.values())) if on_gpu else last
+    recipe = replace(recipe_of(case), architecture=shape)
+    plan = case.plans["bfloat16" if on_gpu else "default"]
+    cases[f"transformer_width_{shape.width}_size_{case.size}_batch_{case.batch}"] = (case, recipe, plan)
     return cases
 
 
 def measured(recipe: Recipe, plan: ExecutionPlan, folder: Path, steps: int) -> dict[str, Any]:
-    """Time some steps, then profile as many."""
-    trainer = Trainer(recipe, read_image_folder(folder, recipe.image).images_NCHW, throughput.SEED, plan=plan)
+    """Time some steps, then the parts of as many, then profile as many."""
+    trainer = Trainer(recipe, read_image_folder(folder, recipe.image).images_NCHW, SEED, plan=plan)
     for _ in range(WARM_UP):
         trainer.advance()
     taken = []
@@ -99,30 +111,25 @@ def measured(recipe: Recipe, plan: ExecutionPlan, folder: Path, steps: int) -> d
         begun = time.perf_counter()
         trainer.advance()
         taken.append(time.perf_counter() - begun)
-    with Named(trainer), profile(activities=[ProfilerActivity.CPU]) as profiler:
+    with Named(trainer) as spent:
+        begun = time.perf_counter()
         for _ in range(steps):
-            with record_function("step"):
-                trainer.advance()
-    found = {entry.key: entry for entry in profiler.key_averages()}
-    whole = found["step"].cpu_time_total
-    share = {part: round(found[part].cpu_time_total / whole, 4) for part in PARTS}
-    named = {"step", *PARTS}
-    own = sorted(
-        (entry for key, entry in found.items() if key not in named), key=lambda entry: -entry.self_cpu_time_total
-    )
+            trainer.advance()
+        whole = time.perf_counter() - begun
+    share = {part: round(spent[part] / whole, 4) for part in PARTS}
     return {
         "parameters": sum(parameter.numel() for parameter in trainer.model.parameters()),
         "batch": recipe.training.batch,
         "precision": str(plan.autocast or torch.float32).removeprefix("torch."),
         "ms_per_step": round(statistics.median(taken) * 1e3, 2),
-        "ms_per_step_profiled": round(whole / steps / 1e3, 2),
+        "ms_per_step_in_parts": round(whole / steps * 1e3, 2),
         "share": share | {REST: round(1.0 - sum(share.values()), 4)},
-        "operations": {entry.key: round(entry.self_cpu_time_total / whole, 4) for entry in own[:OPERATIONS]},
+        "operations": operations(trainer, steps),
     }
 
 
 class Named:
-    """Puts named ranges around the functions that a trainer's step consists of, while its block runs.
+    """Takes the time of the functions that a trainer's step consists of, while its block runs.
 
     Args:
         trainer: the trainer.
@@ -137,26 +144,31 @@ class Named:
             (trainer, "_average", "ema"),
         ]
         self._before: list[Any] = []
+        self._spent = dict.fromkeys(PARTS, 0.0)
 
-    def __enter__(self) -> None:
-        """Put them there."""
+    def __enter__(self) -> dict[str, float]:
+        """Begin; return the seconds of each part, which grow."""
         for owner, name, part in self._places:
             self._before.append(getattr(owner, name))
-            setattr(owner, name, _named(self._before[-1], part))
+            setattr(owner, name, self._timed(self._before[-1], part))
+        return self._spent
 
     def __exit__(self, *_: object) -> None:
-        """Take them away."""
+        """Leave the functions as they were."""
         for (owner, name, _part), before in zip(self._places, self._before, strict=True):
             setattr(owner, name, before)
 
+    def _timed(self, inner: Callable[..., Any], part: str) -> Callable[..., Any]:
+        @functools.wraps(inner)
+        def outer(*args: Any, **options: Any) -> Any:
+            await_device()
+            begun = time.perf_counter()
+            said = inner(*args, **options)
+            await_device()
+            self._spent[part] += time.perf_counter() - begun
+            return said
 
-def _named(inner: Callable[..., Any], part: str) -> Callable[..., Any]:
-    @functools.wraps(inner)
-    def outer(*args: Any, **options: Any) -> Any:
-        with record_function(part):
-            return inner(*args, **options)
-
-    return outer
+        return outer
 
 
 def draw(cases: dict[str, Any], path: Path) -> None:

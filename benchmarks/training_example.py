@@ -32,9 +32,10 @@ SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 def main(pipe: Connection) -> None:
     """Run the script until the pipe says 0, which ends it inside its own loop."""
-    script, options = pipe.recv()
+    script, options, threads = pipe.recv()
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"})
-    torch.set_num_threads(1)
+    if threads is not None:
+        torch.set_num_threads(threads)
     declared = declare_operators()
     clock = Clock()
     clock.timed(importlib.import_module("diffusers").UNet2DModel, "forward", "forward")

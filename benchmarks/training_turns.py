@@ -43,9 +43,17 @@ class Clock:
 
     def start(self) -> None:
         """Begin a turn."""
+        await_device()
         self.parts = defaultdict(float)
         self.begun = time.perf_counter()
 
     def stop(self) -> tuple[float, dict[str, float]]:
-        """Return the turn's seconds, and those of its parts."""
+        """Return the turn's seconds, and those of its parts; what a GPU was given in a part, it does when it can."""
+        await_device()
         return time.perf_counter() - self.begun, dict(self.parts)
+
+
+def await_device() -> None:
+    """Wait until a GPU has done all that it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

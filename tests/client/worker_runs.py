@@ -17,6 +17,7 @@ from severable_client.adapters.keys import read_signer
 from severable_client.adapters.training_folder import CHECKPOINT
 from severable_client.bootstrap import Home, job_desk, now, open_home
 from severable_client.contracts import receive
+from severable_client.placement import Placement
 from severable_client.ports import Job, JobReport, JobRequest, JobState
 from severable_client.shipping import Patience
 from severable_client.training import read_recipe
@@ -43,9 +44,11 @@ def served_home(federation: Federation, root: Path, service: Service, **changes:
         yield opened
 
 
-def keeping_home(federation: Federation, root: Path, service: Service) -> AbstractContextManager[Home]:
+def keeping_home(
+    federation: Federation, root: Path, service: Service, device: str = "cpu"
+) -> AbstractContextManager[Home]:
     """A home whose trainings are kept and drawn as often as a configuration allows."""
-    return served_home(federation, root, service, checkpoint_minutes=0.01, grid_minutes=0.01)
+    return served_home(federation, root, service, checkpoint_minutes=0.01, grid_minutes=0.01, device=device)
 
 
 def in_force(home: Home, federation: Federation, recipe: bytes = RECIPE_BYTES) -> Envelope:
@@ -87,7 +90,8 @@ def uninterrupted(home: Home, job: Job, recipe: bytes) -> bytes:
     """The weights' file of the same training, run in this process from its first step to its last."""
     wanted = read_recipe(recipe)
     images_NCHW = read_image_folder(Path(home.config.data), wanted.image).images_NCHW
-    return network.dump(Trainer(wanted, images_NCHW, job.seed).run().state_dict)
+    plan = Placement(device=home.config.device, precision=home.config.precision.value).plan()
+    return network.dump(Trainer(wanted, images_NCHW, job.seed, plan=plan).run().state_dict)
 
 
 def work(home: Home, job: Job, tether: Callable[[], None] = lambda: None) -> JobReport:

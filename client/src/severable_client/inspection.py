@@ -10,6 +10,7 @@ import torch
 from severable_client.gate import Check, Measured
 from severable_diffusion import network
 from severable_diffusion.bank import draw_bank
+from severable_diffusion.execution import ExecutionPlan
 from severable_diffusion.images import ImageRows
 from severable_diffusion.memorization import nearest_two
 from severable_diffusion.recipe import Recipe
@@ -65,7 +66,9 @@ class Inspected:
         return self.facts is not None and all(check.holds for check in self.checks)
 
 
-def probe(recipe: Recipe, weights: bytes, images_NCHW: ImageRows, *, seed_material: str) -> Evidence | None:
+def probe(
+    recipe: Recipe, weights: bytes, images_NCHW: ImageRows, *, seed_material: str, device: str = "cpu"
+) -> Evidence | None:
     """Return fresh samples of a shard with what they come nearest to; None where there is nothing to tell a copy from.
 
     Args:
@@ -73,11 +76,14 @@ def probe(recipe: Recipe, weights: bytes, images_NCHW: ImageRows, *, seed_materi
         weights: the bytes that would leave, every number finite.
         images_NCHW: what it was trained on, float32 in [-1, 1].
         seed_material: names the draw.
+        device: where the samples are drawn, in float32.
     """
     if len(images_NCHW) < MIN_COMPARED:
         return None
     probing = replace(recipe, bank=replace(recipe.bank, images=PROBES))
-    x_NCHW = draw_bank(network.load(probing, weights), probing, seed_material=seed_material).x_NCHW
+    plan, shard = ExecutionPlan(device=device), network.load(probing, weights)
+    plan.place(shard)
+    x_NCHW = draw_bank(plan.asked_on_the_cpu(shard), probing, seed_material=seed_material).x_NCHW
     nearest = nearest_two(x_NCHW, images_NCHW)
     return Evidence(
         x_NCHW=x_NCHW,

@@ -206,7 +206,10 @@ def _measure(
 ) -> tuple[Measured, Evidence | None]:
     finite = all(bool(torch.isfinite(tensor).all()) for tensor in trained.state_dict.values())
     material = f"gate {order.request.nonce}"
-    evidence = probe(order.recipe, files[WEIGHTS], images_NCHW, seed_material=material) if finite else None
+    device = order.place.device_of(0)
+    evidence = None
+    if finite:
+        evidence = probe(order.recipe, files[WEIGHTS], images_NCHW, seed_material=material, device=device)
     facts = Measured(
         finite=finite,
         images=len(images_NCHW),

@@ -5,8 +5,8 @@ A plan is no part of a recipe or of its digest. The default plan is the one that
 
 - the draws are the same: batches, times and noise come from a CPU generator and are moved;
 - sums are rounded otherwise, so the weights differ from the default plan's, and the loss agrees only about;
-- two runs of one plan on one machine gave the same bytes on the CPU (tests); on a GPU nothing is claimed, since
-  convolutions there may add in any order.
+- two runs of one plan on one machine gave the same bytes, on the CPU and on a GPU (tests). A GPU's fastest kernels may
+  add in any order, so a training takes only those that do not (`ExecutionPlan.repeating`).
 
 A shard enters a composite by its digest, so a shard may be trained under any plan. Banks and routers may not: the proof
 of a removal makes them again and compares bytes.
@@ -15,6 +15,7 @@ of a removal makes them again and compares bytes.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,23 @@ class ExecutionPlan:
             return x_NCHW.to(self.device, memory_format=torch.channels_last)
         return x_NCHW.to(self.device)
 
+    def asked_on_the_cpu(self, network: Callable[..., Any]) -> Callable[..., tuple[torch.Tensor]]:
+        """Return a network that was placed by this plan as one that is asked, and answers, on the CPU."""
+
+        def ask(
+            x_NCHW: torch.Tensor,
+            time: float | torch.Tensor,
+            class_labels: torch.Tensor | None = None,
+            *,
+            return_dict: bool = False,
+        ) -> tuple[torch.Tensor]:
+            if isinstance(time, torch.Tensor):
+                time = time.to(self.device)
+            labels = {} if class_labels is None else {"class_labels": class_labels.to(self.device)}
+            return (network(self.image(x_NCHW), time, **labels, return_dict=return_dict)[0].to("cpu"),)
+
+        return ask
+
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which the forward pass runs."""
         if self.autocast is None:
@@ -76,6 +94,27 @@ class ExecutionPlan:
     def scaler(self) -> torch.amp.GradScaler | None:
         """Return what scales the loss so that small gradients survive float16; None where they need no help."""
         return torch.amp.GradScaler(torch.device(self.device).type) if self.autocast is torch.float16 else None
+
+    @contextlib.contextmanager
+    def repeating(self) -> Iterator[None]:
+        """Run the block with kernels that add in one order, where the device is a GPU; process wide.
+
+        Raises:
+            RuntimeError: in the block, where torch has no such kernel for an operation.
+        """
+        if torch.device(self.device).type != "cuda":
+            yield
+            return
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+        torch_s: Any = torch.utils.deterministic  # torch's types do not know what this module holds
+        before = torch.are_deterministic_algorithms_enabled(), torch_s.fill_uninitialized_memory
+        torch.use_deterministic_algorithms(mode=True)
+        torch_s.fill_uninitialized_memory = False  # nothing here reads what it did not write
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0])
+            torch_s.fill_uninitialized_memory = before[1]
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from severable_diffusion.environment import generator, seed_from
-from severable_diffusion.network import predict
 from severable_diffusion.pictures import grid
 from severable_diffusion.sampler import draw
 
@@ -30,17 +29,8 @@ def sample_grid(trainer: Trainer, count: int = COUNT) -> Image.Image:
     recipe, plan = trainer.recipe, trainer.plan
     label_N = torch.arange(count) % recipe.labels if recipe.conditions else None
 
-    def average(
-        x_NCHW: torch.Tensor,
-        time: float | torch.Tensor,
-        class_labels: torch.Tensor | None = None,
-        *,
-        return_dict: bool = False,  # noqa: ARG001  # how `predict` calls a network
-    ) -> tuple[torch.Tensor]:
-        asked_N = None if class_labels is None else class_labels.to(plan.device)
-        return (predict(trainer.average, plan.image(x_NCHW), time, asked_N).to("cpu"),)
-
     noise = generator(seed_from(_NOISE, str(trainer.seed).encode()))
+    average = plan.asked_on_the_cpu(trainer.average)
     x_NCHW = draw(average, recipe, count=count, steps=recipe.sampler.steps, generator=noise, label_N=label_N)
     names = None
     if label_N is not None and recipe.conditions is not None:

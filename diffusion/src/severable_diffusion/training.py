@@ -156,6 +156,10 @@ class Trainer:
             MemoryShortError: the device's memory ran out a second time.
             TeamError: a process of the team is gone.
         """
+        with self.plan.repeating():
+            return self._advance()
+
+    def _advance(self) -> TrainingProgress:
         budget, backed_off = self.recipe.training, self.parts.backed_off
         rate = budget.learning_rate * rate_factor(self.step, self.steps, budget.warmup_steps)
         batch = self._batch()

@@ -54,13 +54,13 @@ CASES = {
     "widths_16_32_32_batch_80": Case(widths=(16, 32, 32), batch=80, steps=4, plans=PLANS | COMPILED),
     "widths_32_64_64_batch_64": Case(widths=(32, 64, 64), batch=64, steps=3, plans=PLANS),
 }
-ON_GPU = {name: replace(plan, device="cuda") for name, plan in (PLANS | COMPILED).items()}
+ON_GPU = {name: replace(PLANS[name], device="cuda") for name in ("default", "bfloat16", "bfloat16_channels_last")}
 GPU_CASES = {
     "widths_128_256_256_size_32_batch_128": Case(
         widths=(128, 256, 256), batch=128, steps=15, plans=ON_GPU, layers=2, size=32, images=14_000
     ),
     "the_examples_own_network_size_64_batch_16": Case(
-        widths=(128, 128, 256, 256, 512, 512), batch=16, steps=25, plans=ON_GPU, layers=2, attention=4, size=64
+        widths=(128, 128, 256, 256, 512, 512), batch=16, steps=15, plans=ON_GPU, layers=2, attention=4, size=64
     ),
 }
 

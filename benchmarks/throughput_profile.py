@@ -137,7 +137,8 @@ class Named:
 
     def __init__(self, trainer: Trainer) -> None:
         self._places: list[tuple[Any, str, str]] = [
-            (trainer, "_batch", "data"),
+            (trainer.batches, "take", "data"),
+            (trainer.batches, "draw_ahead", "data"),
             (trainer, "_forward", "forward"),
             (torch.Tensor, "backward", "backward"),
             (training, "descend", "optimizer"),

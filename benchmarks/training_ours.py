@@ -17,7 +17,8 @@ def main(pipe: Connection) -> None:
     clock = Clock()
     trainer = Trainer(recipe, read_image_folder(folder, recipe.image).images_NCHW, seed, plan=plan)
     clock.timed(trainer, "_forward", "forward")
-    clock.timed(trainer, "_batch", "data")
+    clock.timed(trainer.batches, "take", "data")
+    clock.timed(trainer.batches, "draw_ahead", "data")
     clock.timed(trainer, "_average", "ema")
     while steps := pipe.recv():
         clock.start()

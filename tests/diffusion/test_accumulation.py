@@ -21,7 +21,7 @@ LABELLED = tiny(training={"max_steps": 8}, conditions={"labels": ["round", "squa
 def gradients(recipe: Recipe, accumulate: int) -> tuple[dict[str, torch.Tensor], float]:
     label_N = torch.arange(30) % 2 if recipe.conditions else None
     trainer = Trainer(recipe, X_NCHW, 3, label_N, plan=ExecutionPlan(accumulate=accumulate))
-    batch = trainer._batch()
+    batch = trainer.batches.take()
     loss = trainer._backward(batch)
     found = {name: one.grad for name, one in trainer.model.named_parameters() if one.grad is not None}
     return found, loss.item()

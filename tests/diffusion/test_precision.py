@@ -47,8 +47,8 @@ def test_a_narrow_training_loses_what_a_wide_one_does_up_to_its_rounding(word: s
 
 def test_the_gradient_of_a_float16_training_is_the_wide_ones_once_it_is_scaled_back() -> None:
     wide, narrow = Trainer(RECIPE, X_NCHW, 3), Trainer(RECIPE, X_NCHW, 3, plan=HALF)
-    wide._backward(wide._batch())
-    narrow._backward(narrow._batch())
+    wide._backward(wide.batches.take())
+    narrow._backward(narrow.batches.take())
     assert narrow.scaler is not None
     narrow.scaler.unscale_(narrow.optimizer)
     own = torch.cat([one.grad.flatten() for one in wide._parameters if one.grad is not None])

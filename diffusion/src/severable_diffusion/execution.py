@@ -49,6 +49,11 @@ class ExecutionPlan:
     threads: int = 1
     accumulate: int = 1
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is one that computes while the processor does something else."""
+        return torch.device(self.device).type == "cuda"
+
     def place(self, model: torch.nn.Module) -> None:
         """Move a network to the device and into the memory layout, in place."""
         model.to(self.device)
@@ -102,7 +107,7 @@ class ExecutionPlan:
         Raises:
             RuntimeError: in the block, where torch has no such kernel for an operation.
         """
-        if torch.device(self.device).type != "cuda":
+        if not self.on_gpu:
             yield
             return
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used

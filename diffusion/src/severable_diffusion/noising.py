@@ -57,12 +57,13 @@ class NoisedBatch:
 
     def loss(self, forward: Callable[..., Any], plan: ExecutionPlan) -> torch.Tensor:
         """Return the mean squared error of what a network says, on the plan's device."""
-        x_t_BCHW = plan.image(self.x_t_BCHW)
+        # Both go to a GPU before the forward pass: to copy from plain memory waits for what it was given before.
+        x_t_BCHW, wanted_BCHW = plan.image(self.x_t_BCHW), plan.image(self.wanted_BCHW)
         device = x_t_BCHW.device
         label_B = None if self.label_B is None else self.label_B.to(device)
         with plan.precision():
             predicted_BCHW = network.predict(forward, x_t_BCHW, self.t_B.to(device), label_B)
-        return torch.nn.functional.mse_loss(predicted_BCHW.float(), plan.image(self.wanted_BCHW))
+        return torch.nn.functional.mse_loss(predicted_BCHW.float(), wanted_BCHW)
 
 
 def noised(

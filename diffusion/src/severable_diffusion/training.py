@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from severable_diffusion import held_out, network
+from severable_diffusion.batches import Batches
 from severable_diffusion.budget import EMA_WARM_UP, planned_steps, rate_factor
 from severable_diffusion.environment import generator
 from severable_diffusion.errors import RecipeError
 from severable_diffusion.execution import DEFAULT, ExecutionPlan
 from severable_diffusion.memory import Parts
-from severable_diffusion.noising import NoisedBatch, checked_labels, noised
+from severable_diffusion.noising import NoisedBatch, checked_labels
 from severable_diffusion.precision import descend
 from severable_diffusion.schedule import NoiseSchedule
 from severable_diffusion.team import ALONE, Team, join, require_shares
@@ -95,7 +96,7 @@ class Trainer:
         ema: the moving average of its weights, by name.
         optimizer: AdamW over the model's parameters.
         scaler: of the loss, where the plan needs one.
-        generator: where batches, times and noise come from.
+        batches: what the steps are about.
         step: steps done.
         steps: steps in all, unless the held-out images end the training before.
         losses: the loss of every step done.
@@ -133,16 +134,21 @@ class Trainer:
             self.model.parameters(), lr=budget.learning_rate, weight_decay=budget.weight_decay, fused=True
         )
         self.scaler = plan.scaler()
-        self.generator = generator(seed)
         self.step = 0
         self.steps = planned_steps(budget, len(images_NCHW))
         self.losses: list[float] = []
         self.held_out: held_out.HeldOut | None = None
-        self._rows_N: torch.Tensor | None = None  # None: all rows, and no table of them
+        rows_N: torch.Tensor | None = None  # all of them, and no table
         if held_out.count(budget, len(images_NCHW)):
-            self._rows_N, rows_M = held_out.split(budget, len(images_NCHW), seed)
+            rows_N, rows_M = held_out.split(budget, len(images_NCHW), seed)
             self.held_out = held_out.HeldOut(recipe, images_NCHW, self.label_N, rows_M, seed=seed, plan=plan)
+        self.batches = Batches(recipe, images_NCHW, self.label_N, rows_N, generator(seed))
         self.parts = Parts(plan.accumulate, -(-budget.batch // team.size), plan.device)
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Where batches, times and noise come from."""
+        return self.batches.generator
 
     @property
     def done(self) -> bool:
@@ -162,30 +168,20 @@ class Trainer:
     def _advance(self) -> TrainingProgress:
         budget, backed_off = self.recipe.training, self.parts.backed_off
         rate = budget.learning_rate * rate_factor(self.step, self.steps, budget.warmup_steps)
-        batch = self._batch()
+        batch = self.batches.take()
         loss = self.parts.within_memory(lambda: self._backward(batch))
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         loss = join(self.team, gradients, loss, self.step, self.parts)
         descend(self.optimizer, self.scaler, self._parameters, rate=rate, clip=budget.gradient_clip)
         self.step += 1
         self._average()
-        self.losses.append(loss.item())
+        if self.plan.on_gpu and self.step < self.steps:
+            self.batches.draw_ahead()
+        self.losses.append(loss.item())  # waits for the GPU
         held_out_loss, note = self._look(), ""
         if self.parts.backed_off and not backed_off:
             note = f"the device's memory ran out at step {self.step}; going on in {self.parts.accumulate} parts a batch"
         return TrainingProgress(self.step, self.steps, self.losses[-1], rate, held_out_loss, note)
-
-    def _batch(self) -> NoisedBatch:
-        size = self.recipe.training.batch
-        if self._rows_N is None:
-            rows_B = torch.randint(len(self.images_NCHW), (size,), generator=self.generator)
-        else:
-            rows_B = self._rows_N[torch.randint(len(self._rows_N), (size,), generator=self.generator)]
-        label_B, drop = None, 0.0
-        if self.label_N is not None and self.recipe.conditions is not None:
-            label_B, drop = self.label_N[rows_B], self.recipe.conditions.drop
-        x0_BCHW = self.images_NCHW[rows_B]
-        return noised(self.recipe, self.schedule, x0_BCHW, self.generator, label_B, drop=drop)
 
     def _backward(self, batch: NoisedBatch) -> torch.Tensor:
         """Leave the gradient of the own part of a batch at the parameters; return its loss."""

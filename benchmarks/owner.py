@@ -28,11 +28,17 @@ class Source:
     result: str
     read: Callable[[dict[str, Any]], object]
 
+    @property
+    def program(self) -> str:
+        """Name of the benchmark that writes the result; with --device cuda where the result is of a GPU."""
+        return self.result.removesuffix("_gpu")
+
 
 FIGURES = {
     "ship_over_floor": Source(result="shipping", read=lambda found: found["ship_over_floor"]),
     "ship_peak_mb": Source(result="shipping", read=lambda found: found["ship_peak_mb"]),
     "steps_per_s_ratio": Source(result="throughput", read=lambda found: found["steps_per_s_ratio"]),
+    "steps_per_s_ratio_on_a_gpu": Source(result="throughput_gpu", read=lambda found: found["steps_per_s_ratio"]),
     "resume_bit_exact": Source(result="resume", read=lambda found: found["resume_bit_exact"]),
     "erase_speedup": Source(result="erasure", read=lambda found: found["erase_speedup"]),
     "faults": Source(result="faults", read=lambda found: found["faults"]),
@@ -44,7 +50,7 @@ def main() -> None:
     found = {name: figure(source, recording.RESULTS) for name, source in FIGURES.items()}
     for name in [name for name, (value, _) in found.items() if value is None]:
         sys.stderr.write(
-            f"{name}: {FIGURES[name].result}.json is not there; run benchmarks/{FIGURES[name].result}.py\n"
+            f"{name}: {FIGURES[name].result}.json is not there; run benchmarks/{FIGURES[name].program}.py\n"
         )
     result = {
         "command": "PYTHONPATH=benchmarks .venv/bin/python -P benchmarks/owner.py",

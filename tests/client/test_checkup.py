@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import pytest
 from client.fleet_service import fleet_port
-from client.samples import RECIPE_BYTES, Authority, Federation, item, make_home, tiny_recipe
+from client.samples import RECIPE, RECIPE_BYTES, Authority, Federation, item, make_home, tiny_recipe
+from client.worker_runs import in_force
 
 from severable_client import torch_facts
 from severable_client.adapters import checkup, machine, reachability
@@ -217,6 +219,51 @@ def facts(home: Home, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert torch_facts.main(["--home", str(home.layout.root)]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
+
+
+def test_a_look_at_the_images_counts_them_or_names_what_is_wrong(
+    home: Home, federation: Federation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_force(home, federation)
+    asked = ["--home", str(home.layout.root), "--recipe", str(RECIPE)]
+    assert torch_facts.main(asked) == 0
+    assert "16 images" in json.loads(capsys.readouterr().out.splitlines()[1])["line"]
+    (Path(home.config.data) / "notes.txt").write_text("no image")
+    assert torch_facts.main(asked) == 0
+    assert "notes.txt" in json.loads(capsys.readouterr().out.splitlines()[1])["problem"]
+
+
+@pytest.mark.parametrize(
+    ("program", "timeout_s", "said", "trouble"),
+    [
+        ("print('one'); print('two')", 60.0, ["one", "two"], ""),
+        ("print('one'); raise SystemExit('no torch')", 60.0, ["one"], "no torch"),
+        ("raise SystemExit(3)", 60.0, [], "exit code 3"),
+        (
+            "import time; print('one', flush=True); print('tw', end='', flush=True); time.sleep(60)",
+            2.0,
+            ["one"],
+            "after 2 s it was not over",
+        ),
+    ],
+)
+def test_what_the_process_with_torch_said_counts_also_where_it_did_not_end_well(
+    program: str, timeout_s: float, said: list[str], trouble: str
+) -> None:
+    assert machine._said_by([sys.executable, "-c", program], timeout_s) == (said, trouble)
+
+
+def test_images_that_nothing_was_said_of_are_a_finding_and_the_rest_is_told(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        machine, "_said_by", lambda _command, _timeout_s: (['{"torch": "2"}'], "after 9 s it was not over")
+    )
+    found = machine.torch_facts(home.layout.root, ["sha256:a"])
+    assert found["torch"] == "2"
+    assert found["images"] == {
+        "sha256:a": {"problem": "the images could not be looked through: after 9 s it was not over"}
+    }
 
 
 @pytest.mark.parametrize(

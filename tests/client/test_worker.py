@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from client.exchange_service import Service
-from client.samples import RECIPE, Federation
+from client.samples import Federation
 from client.worker_runs import QUICK, end, in_force, queued, served_home, work
 
 from severable_client.bootstrap import Home, allowed_bundles, job_desk
 from severable_client.errors import AbandonedError
 from severable_client.jobs import remaining_s
 from severable_client.ports import Job, JobState, JournalKind
-from severable_client.worker import Worker, main
+from severable_client.worker import Worker
 from severable_trust.contract import Contract
 from severable_trust.envelope import Envelope
 from severable_trust.shard import ShardClaim
@@ -123,18 +123,6 @@ def test_bundles_are_allowed_while_the_contract_is_in_force(home: Home, federati
     assert allowed() == {digest.hex for digest in read_unverified(envelope, Contract).apps}
     end(home)
     assert allowed() == frozenset()
-
-
-def test_a_look_counts_the_images_or_names_what_is_wrong(
-    home: Home, federation: Federation, capsys: pytest.CaptureFixture[str]
-) -> None:
-    in_force(home, federation)
-    arguments = ["--home", str(home.layout.root), "--look", str(RECIPE)]
-    assert main(arguments) == 0
-    assert "16 images" in capsys.readouterr().out
-    (Path(home.config.data) / "notes.txt").write_text("no image")
-    assert main(arguments) == 1
-    assert "notes.txt" in capsys.readouterr().err
 
 
 def test_a_claim_says_what_the_worker_measured(home: Home, federation: Federation, service: Service) -> None:

@@ -1,8 +1,9 @@
-"""A process that loads torch, as a worker would, and says what it finds as one JSON object.
+"""A process that loads torch, as a worker would, and says what it finds: one JSON object, then one for each recipe.
 
     python -P -m severable_client.torch_facts --home HOME [--recipe sha256:...]...
 
 `doctor` starts it, so that torch stays out of its own process and so that a torch which cannot be loaded is a finding.
+The objects of the recipes say how the images fit each, which takes a look at every image; they come last.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import torch
 
 from severable_client.adapters.config import read_config
 from severable_client.adapters.files import FolderRecipeStore
+from severable_client.adapters.prepared_images import look_through
+from severable_client.bootstrap import Home, open_home
 from severable_client.errors import ClientError
 from severable_client.home import Layout
 from severable_client.memory_need import memory_need
@@ -58,13 +61,23 @@ def _need(home: Path, digest: str, accumulate: int) -> dict[str, Any]:
     return asdict(need) | {"total": need.total, "name": recipe.name}
 
 
+def images_for(home: Home, digest: str) -> dict[str, str]:
+    """Return one line about how the data folder fits a recipe, or what is the matter with it."""
+    try:
+        recipe = read_recipe(recipe_bytes(home.recipes, digest))
+        count = look_through(home, recipe)
+    except ClientError as error:
+        return {"problem": str(error)}
+    return {"line": f"{count} images in {home.config.data} fit recipe {recipe.name!r}"}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the facts; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="severable_client.torch_facts", description="Say what torch finds here, as JSON."
     )
     parser.add_argument("--home", type=Path, required=True, help="the owner's home folder")
-    parser.add_argument("--recipe", action="append", default=[], help="estimate the memory of this one, sha256:...")
+    parser.add_argument("--recipe", action="append", default=[], help="memory and images for this one, sha256:...")
     args = parser.parse_args(arguments)
     config = read_config(Layout(args.home).config)
     place = Placement(
@@ -74,8 +87,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         threads=config.threads,
         processes=config.devices,
     )
-    sys.stdout.write(json.dumps(facts(args.home, args.recipe, place)) + "\n")
+    _say(facts(args.home, args.recipe, place))
+    if args.recipe:
+        home = open_home(args.home)
+        for digest in args.recipe:
+            _say(images_for(home, digest))
     return 0
+
+
+def _say(found: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The worker process: takes one job from where it stands to shipped or failed, or until its owner has to decide.
 
     python -P -m severable_client.worker --home HOME --job ID
-    python -P -m severable_client.worker --home HOME --look RECIPE_DIGEST
 
 The daemon starts it, one at a time; it is the only process that loads torch. It can be killed at any moment: the next
 one goes on from the last checkpoint to the same bytes, or, if a signed claim is there, goes on shipping them. Asked to
@@ -19,7 +18,6 @@ from typing import BinaryIO
 
 from severable_client.adapters.config import Release
 from severable_client.adapters.held_shard import held_claim
-from severable_client.adapters.prepared_images import look_through
 from severable_client.bootstrap import Home, now, open_home
 from severable_client.ending import AGAIN_LATER, asked_to_end, tether_to_parent
 from severable_client.errors import (
@@ -36,7 +34,6 @@ from severable_client.jobs import short_id
 from severable_client.ports import Job, JobReport, JobState, JournalEntry
 from severable_client.release import WAITS, Verb, decision_on, withheld
 from severable_client.shipping import Parcel, Patience, ship
-from severable_client.training import read_recipe, recipe_bytes
 from severable_trust.shard import ShardClaim
 from severable_trust.statement import Proven
 
@@ -134,27 +131,15 @@ class Worker:
         self._home.journal.note(JournalEntry(at=now(), what=what, subject=parcel.shard, bytes=size))
 
 
-def look(home: Home, recipe_digest: str) -> str:
-    """Return one line about how the data folder fits a recipe; raises what the worker would raise."""
-    recipe = read_recipe(recipe_bytes(home.recipes, recipe_digest))
-    count = look_through(home, recipe)
-    return f"{count} images in {home.config.data} fit recipe {recipe.name!r}"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one job, or look at the data folder; returns the exit code."""
+    """Run one job; returns the exit code."""
     parser = argparse.ArgumentParser(prog="severable_client.worker", description="Train and ship one shard.")
     parser.add_argument("--home", type=Path, required=True, help="the owner's home folder")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--job", help="id of the job to do")
-    what.add_argument("--look", metavar="RECIPE", help="only say how the data folder fits a recipe, sha256:...")
+    parser.add_argument("--job", required=True, help="id of the job to do")
     args = parser.parse_args(arguments)
     tether = tether_to_parent()
     try:
         home = open_home(args.home)
-        if args.look:
-            sys.stdout.write(f"{look(home, args.look)}\n")
-            return 0
         job = home.jobs.get(args.job)
         if job is None or job.report.state.final:
             raise JobStateError(f"job {args.job[:12]} is {job.report.state if job else 'unknown'}")

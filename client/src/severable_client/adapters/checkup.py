@@ -4,10 +4,7 @@ Every check has a number for good; `doctor` ends with the number of the first th
 the list.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +23,6 @@ from severable_trust.contract import ContractState
 
 LEAST_FREE_BYTES = 1 << 30
 TIMEOUT_S = 5.0
-WORKER_TIMEOUT_S = 300.0
 
 Check = Callable[[Home], str]
 
@@ -78,7 +74,7 @@ def _with_torch(home: Home) -> Iterator[Finding]:
     yield _finding("training", 24, lambda _: machine.training_on(found), "", home)
     for digest in recipes:
         name = digest.removeprefix("sha256:")[:12]
-        yield _finding(f"images for recipe {name}", 22, partial(_fit, digest), "correct the images", home)
+        yield _finding(f"images for recipe {name}", 22, partial(_fit, digest, found), "correct the images", home)
         yield _finding(f"memory for recipe {name}", 23, partial(_memory, digest, found), "free memory", home)
 
 
@@ -181,19 +177,12 @@ def _recipes(home: Home) -> list[str]:
     return sorted({str(d) for r in records for d in open_contract(r.envelope, home.sides).value.recipes})
 
 
-def _fit(digest: str, home: Home) -> str:
-    """Let the worker look at every image, as it would before training."""
-    command = [sys.executable, "-P", "-m", "severable_client.worker", "--home", str(home.layout.root), "--look", digest]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=WORKER_TIMEOUT_S, check=False, env=os.environ
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UnwellError(f"the worker cannot be run: {error}", "install severable-client again") from error
-    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    if done.returncode != 0:
-        raise ClientError(lines[-1] if lines else f"the worker ended with exit code {done.returncode}")
-    return lines[-1]
+def _fit(digest: str, found: dict[str, Any], _: Home) -> str:
+    fit = found["images"][digest]
+    if "problem" in fit:
+        raise ClientError(fit["problem"])
+    line: str = fit["line"]
+    return line
 
 
 def _memory(digest: str, found: dict[str, Any], home: Home) -> str:

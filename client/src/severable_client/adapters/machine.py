@@ -12,6 +12,7 @@ from typing import Any
 from severable_client.adapters.unwell import UnwellError
 
 FACTS_TIMEOUT_S = 300.0
+LOOK_TIMEOUT_S = 300.0  # for each recipe: every image is decoded
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 _MEMORY = Path("/proc/meminfo")
@@ -20,7 +21,7 @@ _INSTALL = "install severable-client again"
 
 
 def torch_facts(home: Path, recipes: Sequence[str]) -> dict[str, Any]:
-    """Return what the process of `severable_client.torch_facts` says.
+    """Return what the process of `severable_client.torch_facts` says; under "images" by recipe how the images fit it.
 
     Raises:
         UnwellError: it cannot be run: torch is missing, or does not fit this machine.
@@ -28,17 +29,33 @@ def torch_facts(home: Path, recipes: Sequence[str]) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "severable_client.torch_facts", "--home", str(home)]
     for digest in recipes:
         command += ["--recipe", digest]
+    lines, trouble = _said_by(command, FACTS_TIMEOUT_S + LOOK_TIMEOUT_S * len(recipes))
+    if not lines:
+        raise UnwellError(f"torch cannot be loaded: {trouble}", _INSTALL)
+    found, *fits = (json.loads(line) for line in lines)
+    fits += [{"problem": f"the images could not be looked through: {trouble}"}] * (len(recipes) - len(fits))
+    facts: dict[str, Any] = found | {"images": dict(zip(recipes, fits, strict=True))}
+    return facts
+
+
+def _said_by(command: Sequence[str], timeout_s: float) -> tuple[list[str], str]:
+    """Return the whole lines that a process wrote, and what became of it if it did not end well."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=FACTS_TIMEOUT_S, check=False, env=os.environ
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ, text=True
+        ) as one:
+            try:
+                said, complained = one.communicate(timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                one.kill()
+                said, _ = one.communicate()
+                return said[: said.rfind("\n") + 1].splitlines(), f"after {timeout_s:.0f} s it was not over"
+    except OSError as error:
         raise UnwellError(f"the worker's process cannot be run: {error}", _INSTALL) from error
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise UnwellError(f"torch cannot be loaded: {said[-1] if said else f'exit code {done.returncode}'}", _INSTALL)
-    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+    if one.returncode == 0:
+        return said.splitlines(), ""
+    last = complained.strip().splitlines()
+    return said.splitlines(), last[-1] if last else f"exit code {one.returncode}"
 
 
 def driver() -> str:

@@ -14,11 +14,11 @@ import json
 from typing import TYPE_CHECKING, TypeAlias
 
 import diffusers
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from safetensors.torch import load
 
 from severable_diffusion import network
+from severable_diffusion.diffusers_parts import SAFETENSORS_WEIGHTS_NAME
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.heads import HeadsRouter
 from severable_diffusion.router import JointRouter

@@ -15,10 +15,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
+from severable_diffusion.diffusers_parts import ConfigMixin, ModelMixin, register_to_config
 from severable_diffusion.router import JointRouter
 from severable_diffusion.router_training import build_router
 

@@ -11,12 +11,12 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from diffusers.models.unets.unet_2d import UNet2DModel
 from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 
 from severable_diffusion import transformer
 from severable_diffusion.architecture import Architecture, TransformerArchitecture
+from severable_diffusion.diffusers_parts import UNet2DModel
 from severable_diffusion.errors import RecipeError, ShardError
 from severable_diffusion.transformer import TransformerDenoiser
 

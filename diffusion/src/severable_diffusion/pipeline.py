@@ -17,14 +17,13 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.schedulers.scheduling_utils import SchedulerMixin
-from diffusers.utils import BaseOutput
 from PIL import Image
 
 from severable_diffusion.attribution import Attribution
 from severable_diffusion.composite_directory import LearnedRouter, write_composite
 from severable_diffusion.composition import Dispatch, Memory
 from severable_diffusion.conditions import Asked, Branch, branches, labels_of
+from severable_diffusion.diffusers_parts import BaseOutput, SchedulerMixin
 from severable_diffusion.drive import Drive
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.images import to_pil

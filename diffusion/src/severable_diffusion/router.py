@@ -13,10 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
+from severable_diffusion.diffusers_parts import ConfigMixin, ModelMixin, register_to_config
 from severable_diffusion.errors import CompositeError
 from severable_diffusion.schedule import LOG_SNR_LIMIT
 

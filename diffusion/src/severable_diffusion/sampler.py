@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
+from severable_diffusion.diffusers_parts import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from severable_diffusion.network import predict
 from severable_diffusion.parametrization import Parametrization, convert
 from severable_diffusion.schedule import NoiseSchedule, linear_ends

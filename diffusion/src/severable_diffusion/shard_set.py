@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.configuration_utils import ConfigMixin
-from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 from severable_diffusion import network
+from severable_diffusion.diffusers_parts import ConfigMixin, ModelMixin
 from severable_diffusion.errors import CompositeError, RecipeError
 from severable_diffusion.parametrization import Parametrization, convert
 from severable_diffusion.recipe import Recipe

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 
+from severable_diffusion.diffusers_parts import randn_tensor
 from severable_diffusion.errors import CompositeError
 
 if TYPE_CHECKING:

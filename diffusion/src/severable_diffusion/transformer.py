@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers.models.embeddings import LabelEmbedding, get_2d_sincos_pos_embed
-from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
+
+from severable_diffusion.diffusers_parts import DiTTransformer2DModel, LabelEmbedding, get_2d_sincos_pos_embed
 
 if TYPE_CHECKING:
     from severable_diffusion.architecture import TransformerArchitecture

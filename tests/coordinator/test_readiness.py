@@ -200,14 +200,19 @@ def told(world: World) -> dict[str, Outlook]:
     return {one.party: one for one in outlooks(world.coordinator.readiness, lambda one: (f"holder of {one.group}",))}
 
 
+def prepare_departure(world: World, name: str) -> None:
+    """Prepare one thing after the other until the measure of this departure, which comes last, is there."""
+    while told(world)[name].changes[0].quality is None:
+        assert world.coordinator.readiness.prepare_next(never, quiet) is not None
+
+
 def test_costs_are_estimates_until_they_are_prepared_and_nothing_is_made_up(world: World) -> None:
     before = told(world)["agency"]
     assert before.basis == ESTIMATED
     (change,) = before.changes
     assert (change.after, change.prepared, change.quality, change.retired) == (None, False, None, False)
     assert change.recipients == ("holder of licensees",)
-    while world.coordinator.readiness.prepare_next(never, quiet):
-        pass
+    prepare_departure(world, "agency")
     after = told(world)["agency"]
     assert after.basis == ESTIMATED  # the assembly of these two was never timed, but no router is in the figure
     assert after.seconds is not None
@@ -239,8 +244,7 @@ def test_the_last_party_of_a_group_retires_its_composite(tmp_path: Path) -> None
 
 
 def test_what_was_measured_beforehand_is_in_the_facts_and_the_receipt(world: World) -> None:
-    while world.coordinator.readiness.prepare_next(never, quiet):
-        pass
+    prepare_departure(world, "agency")
     request = request_removal(world, "agency")
     bundle = run(world, request)
     (told,) = world.coordinator.removal.facts(world.coordinator.removals.removal(request), "quality")["composites"]

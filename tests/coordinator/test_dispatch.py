@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from severable_coordinator.dispatch import JobReport, JobState, Silence, Task, run
+from severable_coordinator.dispatch import JobReport, JobState, Silence, Task, pause_s, run
 
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -127,6 +127,14 @@ def test_an_offline_node_keeps_its_task_and_its_report_says_since_when() -> None
     clock = dispatch(store, ScriptedNodes({}), deadline_s=10.0)
     assert store.reports["a"][0] == JobReport(state=JobState.PENDING, detail="node offline since 2026-11-22T12:00:00Z")
     assert clock.now() - START == timedelta(seconds=10)
+
+
+def test_nodes_are_asked_less_often_the_longer_it_takes() -> None:
+    assert [pause_s(asked_for, 3.0) for asked_for in (0.0, 60.0, 100.0, 300.0, 86_400.0)] == [3.0, 3.0, 5.0, 15.0, 15.0]
+    assert pause_s(0.0, 20.0) == 20.0
+    nodes = ScriptedNodes({"key-a": [training(step) for step in range(1, 5_000)]})
+    dispatch(Store([task("a")]), nodes, deadline_s=3_600.0)
+    assert 240 < len(nodes.sent) < 320  # one a second would be 3,600
 
 
 def test_the_deadline_leaves_the_task_open_and_says_so() -> None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
+LONGEST_PAUSE_S = 15.0
 CLOSED = "closed by a removal"  # detail of a task that a removal ended
 
 
@@ -136,23 +137,32 @@ def run(
         nodes: The way to the nodes.
         sleep: Waits, in seconds.
         now: The time (UTC).
-        poll_s: Seconds between two rounds of asking.
+        poll_s: Least seconds between two rounds of asking; see `pause_s`.
         stop_s: Seconds in which nodes are told at the end of jobs that a removal ended; one that is offline is not.
         deadline_s: Seconds after which tasks still open are left open, with a report that says so.
     """
-    talk = _Conversation()
-    deadline = now() + timedelta(seconds=deadline_s)
+    talk, begun = _Conversation(), now()
+    deadline = begun + timedelta(seconds=deadline_s)
     while open_tasks := _still_open(batch, tasks, talk):
         if now() >= deadline:
             _give_up(open_tasks, tasks, talk)
             return
         _ask(open_tasks, tasks, nodes, talk, now())
         nodes.stop(tasks.closed(batch))
-        sleep(poll_s)
+        sleep(pause_s((now() - begun).total_seconds(), poll_s))
         _listen(tasks, nodes, talk, now())
     until = now() + timedelta(seconds=stop_s)
     while (closed := tasks.closed(batch)) and {task.id for task in closed} - nodes.stop(closed) and now() < until:
         sleep(poll_s)
+
+
+def pause_s(asked_for_s: float, least_s: float) -> float:
+    """Return how long to wait between two rounds of asking, in seconds.
+
+    A twentieth of the time that this has gone on, from `least_s` to `LONGEST_PAUSE_S`: every message goes through a
+    database and over two processes, a training takes days, and a shard that arrives is reported by its admission.
+    """
+    return max(least_s, min(asked_for_s / 20.0, LONGEST_PAUSE_S))
 
 
 def _still_open(batch: str, tasks: TaskStore, talk: _Conversation) -> list[Task]:

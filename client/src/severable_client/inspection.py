@@ -76,14 +76,15 @@ def probe(
         weights: the bytes that would leave, every number finite.
         images_NCHW: what it was trained on, float32 in [-1, 1].
         seed_material: names the draw.
-        device: where the samples are drawn, in float32.
+        device: where the samples are drawn, in float32; on the CPU if its memory does not suffice.
     """
     if len(images_NCHW) < MIN_COMPARED:
         return None
     probing = replace(recipe, bank=replace(recipe.bank, images=PROBES))
-    plan, shard = ExecutionPlan(device=device), network.load(probing, weights)
-    plan.place(shard)
-    x_NCHW = draw_bank(plan.asked_on_the_cpu(shard), probing, seed_material=seed_material).x_NCHW
+    try:
+        x_NCHW = _drawn(probing, weights, seed_material, device)
+    except torch.OutOfMemoryError:  # a bank's batch may be larger than a training's: no reason to lose the training
+        x_NCHW = _drawn(probing, weights, seed_material, "cpu")
     nearest = nearest_two(x_NCHW, images_NCHW)
     return Evidence(
         x_NCHW=x_NCHW,
@@ -91,3 +92,9 @@ def probe(
         ratio_N=nearest.ratio_N,
         copied_N=nearest.copied_N,
     )
+
+
+def _drawn(recipe: Recipe, weights: bytes, seed_material: str, device: str) -> torch.Tensor:
+    plan, shard = ExecutionPlan(device=device), network.load(recipe, weights)
+    plan.place(shard)
+    return draw_bank(plan.asked_on_the_cpu(shard), recipe, seed_material=seed_material).x_NCHW

@@ -29,7 +29,8 @@ def torch_facts(home: Path, recipes: Sequence[str]) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "severable_client.torch_facts", "--home", str(home)]
     for digest in recipes:
         command += ["--recipe", digest]
-    lines, trouble = _said_by(command, FACTS_TIMEOUT_S + LOOK_TIMEOUT_S * len(recipes))
+    said, trouble = _said_by(command, FACTS_TIMEOUT_S + LOOK_TIMEOUT_S * len(recipes))
+    lines = [line for line in said if line.startswith("{")]  # a library may have something to say as well
     if not lines:
         raise UnwellError(f"torch cannot be loaded: {trouble}", _INSTALL)
     found, *fits = (json.loads(line) for line in lines)

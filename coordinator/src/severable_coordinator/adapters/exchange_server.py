@@ -19,6 +19,7 @@ from severable_coordinator.ports import UploadRecord
 from severable_coordinator.requests import Requests
 from severable_coordinator.standing import Standing
 from severable_coordinator.uploads import CHUNK_BYTES
+from severable_protos.chunk import EXCHANGE, SEND_CHUNKS, AnyChunk, Chunk
 from severable_protos.v1 import exchange_pb2 as pb
 from severable_protos.v1 import exchange_pb2_grpc as rpc
 from severable_trust.contract import Contract, ContractState
@@ -124,7 +125,7 @@ class ExchangeService(rpc.ExchangeServicer):
         return pb.OpenUploadReply(upload=upload.id, offsets=offsets, chunk_bytes=CHUNK_BYTES, finished=finished)
 
     @mapped
-    def SendChunks(self, request: Iterator[pb.Chunk], context: grpc.ServicerContext) -> pb.SendChunksReply:
+    def SendChunks(self, request: Iterator[AnyChunk], context: grpc.ServicerContext) -> pb.SendChunksReply:
         """See the .proto."""
         upload: UploadRecord | None = None
         for chunk in self._watch.watched(self._caller(context), request, context):
@@ -167,4 +168,15 @@ def serve_exchange(
 ) -> grpc.Server:
     """Start the exchange service (mutual TLS, certificates of `ca` alone). BusyError when the port is taken."""
     tls = credentials(server, ca, clients=True)
-    return start(lambda grpc_server: rpc.add_ExchangeServicer_to_server(service, grpc_server), address, tls, limits)
+    return start(lambda grpc_server: _add(service, grpc_server), address, tls, limits)
+
+
+def _add(service: ExchangeService, server: grpc.Server) -> None:
+    """Register the service, the chunks with the quicker reading: what is registered last of a method counts."""
+    rpc.add_ExchangeServicer_to_server(service, server)
+    chunks = grpc.stream_unary_rpc_method_handler(
+        service.SendChunks,
+        request_deserializer=Chunk.from_wire,
+        response_serializer=pb.SendChunksReply.SerializeToString,
+    )
+    server.add_registered_method_handlers(EXCHANGE, {SEND_CHUNKS: chunks})

@@ -12,6 +12,7 @@ The disk is told to write while more comes, so that little is left to wait for a
 whole is on the disk, not in memory alone.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ class GrowingFile:
 
     Args:
         path: the file, once it is whole.
-        seal: gives a stream that encrypts into a file.
+        seal: gives a stream that encrypts into a file; unbuffered, for a buffer would copy what is large anyway.
         unseal: gives a stream that decrypts another, and raises TinkError where it ends too soon.
         disk: says of the disk's errors what to do about them.
         begin: begins a pass over the file, which is given every byte that is held, in order and once.
@@ -42,7 +43,7 @@ class GrowingFile:
     def __init__(
         self,
         path: Path,
-        seal: Callable[[RawIOBase], BinaryIO],
+        seal: Callable[[RawIOBase], RawIOBase],
         unseal: Callable[[BinaryIO], BufferedReader],
         disk: Callable[[], AbstractContextManager[None]],
         begin: Callable[[], Callable[[bytes], object]],
@@ -50,7 +51,7 @@ class GrowingFile:
         self._path, self._seal, self._unseal, self._disk, self._begin = path, seal, unseal, disk, begin
         self._growing = path.with_name(path.name + ".growing")
         self._left = path.with_name(path.name + ".left")
-        self._stream: BinaryIO | None = None
+        self._stream: RawIOBase | None = None
         self._raw: RawIOBase | None = None
         self._whole = self._broken = False
         self._writing = 0  # bytes of the sealed file that the disk was told to write
@@ -76,7 +77,7 @@ class GrowingFile:
                     self._path.parent.mkdir(parents=True, exist_ok=True)
                     self._raw = self._growing.open("wb", buffering=0)
                     self._stream, self._writing = self._seal(self._raw), 0
-                self._stream.write(data)
+                _write_all(self._stream, data)
                 self._have_written()
             self._pass(data)
         except BaseException:
@@ -86,13 +87,17 @@ class GrowingFile:
         self.size += len(data)
 
     def _have_written(self) -> None:
-        """Have the disk begin with what has come; nobody waits for it. It leaves the page cache once it is written."""
+        """Have the disk begin with what has come, and what it has written leave the page cache; nobody waits for it.
+
+        So a file takes as much of the page cache as the disk is behind, and the next blocks find pages that are there:
+        fresh ones cost more than the copying into them where a hypervisor hands them out.
+        """
         if self._raw is None or sys.platform != "linux":
             return
         end = self._raw.tell()
         if end - self._writing >= _UNWRITTEN:
             with suppress(OSError):  # advice, which not every file system takes
-                os.posix_fadvise(self._raw.fileno(), self._writing, end - self._writing, os.POSIX_FADV_DONTNEED)
+                os.posix_fadvise(self._raw.fileno(), 0, end, os.POSIX_FADV_DONTNEED)
             self._writing = end
 
     def finish(self) -> None:
@@ -155,3 +160,13 @@ class GrowingFile:
             stream = self._unseal(raw)
             while block := stream.read1(_BLOCK):
                 yield block
+
+
+def _write_all(stream: RawIOBase, data: bytes) -> None:
+    """An unbuffered stream may take a part."""
+    rest = data
+    while rest:
+        taken = stream.write(rest)
+        if not taken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        rest = rest[taken:]

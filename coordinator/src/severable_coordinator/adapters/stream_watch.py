@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from severable_coordinator.errors import RefusedError
-from severable_protos.v1 import exchange_pb2 as pb
+from severable_protos.chunk import AnyChunk
 
 
 class Cancellable(Protocol):
@@ -56,7 +56,7 @@ class StreamWatch:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _running: bool = False
 
-    def watched(self, party: str, chunks: Iterator[pb.Chunk], context: Cancellable) -> Iterator[pb.Chunk]:
+    def watched(self, party: str, chunks: Iterator[AnyChunk], context: Cancellable) -> Iterator[AnyChunk]:
         """The same chunks; the call is cancelled when they come too slowly.
 
         Raises:
@@ -67,7 +67,7 @@ class StreamWatch:
         self._begin(party, stream)
         try:
             for chunk in chunks:
-                stream.taken += chunk.ByteSize()  # its data would be copied once more
+                stream.taken += len(chunk.data)
                 yield chunk
                 stream.seen = time.monotonic()  # the time that storing took is not the sender's
         finally:

@@ -72,9 +72,9 @@ class DirectoryVault:
         kept, bound = self._path(party, kept_as), _bound(party, kept_as)
         path = kept if kept.is_file() else self._path(party, name)
 
-        def seal(raw: io.RawIOBase) -> BinaryIO:
-            sealed: BinaryIO = self._primitive(party, create=True).new_encrypting_stream(raw, bound)
-            return sealed
+        def seal(raw: io.RawIOBase) -> io.RawIOBase:
+            sealed: io.BufferedWriter = self._primitive(party, create=True).new_encrypting_stream(raw, bound)
+            return sealed.detach()
 
         def unseal(raw: BinaryIO) -> io.BufferedReader:
             plain: io.BufferedReader = self._primitive(party, create=False).new_decrypting_stream(raw, bound)

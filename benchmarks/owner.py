@@ -30,16 +30,18 @@ class Source:
 
     @property
     def program(self) -> str:
-        """Name of the benchmark that writes the result; with --device cuda where the result is of a GPU."""
-        return self.result.removesuffix("_gpu")
+        """Name of the benchmark that writes the result; with --device cuda where it is of a GPU, else with --out."""
+        return self.result.removesuffix("_gpu").removesuffix("_16_cores")
 
 
 FIGURES = {
     "ship_over_floor": Source(result="shipping", read=lambda found: found["ship_over_floor"]),
+    "ship_over_floor_on_16_cores": Source(result="shipping_16_cores", read=lambda found: found["ship_over_floor"]),
     "ship_peak_mb": Source(result="shipping", read=lambda found: found["ship_peak_mb"]),
     "steps_per_s_ratio": Source(result="throughput", read=lambda found: found["steps_per_s_ratio"]),
     "steps_per_s_ratio_on_a_gpu": Source(result="throughput_gpu", read=lambda found: found["steps_per_s_ratio"]),
     "resume_bit_exact": Source(result="resume", read=lambda found: found["resume_bit_exact"]),
+    "resume_bit_exact_on_a_gpu": Source(result="resume_gpu", read=lambda found: found["resume_bit_exact"]),
     "erase_speedup": Source(result="erasure", read=lambda found: found["erase_speedup"]),
     "faults": Source(result="faults", read=lambda found: found["faults"]),
 }

@@ -24,6 +24,7 @@ from severable_trust.shard import ShardClaim
 from severable_trust.statement import read_unverified, statement_id
 
 BLOCK = 1 << 20  # bytes
+LEAVING = 32 << 20  # bytes after which a floor's file leaves the page cache
 KILLED = 9
 
 
@@ -74,8 +75,11 @@ def own(folder: Path, address: str, die_at: float) -> None:
     say(seconds=time.perf_counter() - begun, admitted=verdict.admitted, reason=verdict.reason, peak_mb=peak_mb())
 
 
-def receive(keys: Path, target: Path, port: int) -> None:
-    """The floor's server: write what comes over mutual TLS into a file, answer with its size, put it on the disk."""
+def receive(keys: Path, target: Path, port: int, *, leave: bool) -> None:
+    """The floor's server: write what comes over mutual TLS into a file, answer with its size, put it on the disk.
+
+    With `leave`, what the disk has written leaves the page cache on the way, as an upload's file does.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(keys / "server.pem", keys / "server.key")
     context.load_verify_locations(keys / "ca.pem")
@@ -90,6 +94,8 @@ def receive(keys: Path, target: Path, port: int) -> None:
             while left and (count := stream.recv_into(room[: min(BLOCK, left)])):
                 file.write(room[:count])
                 left -= count
+                if leave and (size - left) % LEAVING < count:
+                    os.posix_fadvise(file.fileno(), 0, size - left, os.POSIX_FADV_DONTNEED)
             stream.sendall((size - left).to_bytes(8, "big"))
             begun = time.perf_counter()
             file.flush()
@@ -125,6 +131,7 @@ def main() -> None:
     parser.add_argument("what", choices=("coordinate", "own", "receive", "send"))
     parser.add_argument("folder", type=Path, help="the coordinator's home, the owner's shard, or the floor's keys")
     parser.add_argument("--file", type=Path, help="what the floor sends, or where it arrives")
+    parser.add_argument("--leave", action="store_true", help="have the floor's file leave the page cache on the way")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--die-at", type=float, default=2.0, help="share of the bytes after which an owner is killed")
     args = parser.parse_args()
@@ -133,7 +140,7 @@ def main() -> None:
     elif args.what == "own":
         own(args.folder, f"127.0.0.1:{args.port}", args.die_at)
     elif args.what == "receive":
-        receive(args.folder, args.file, args.port)
+        receive(args.folder, args.file, args.port, leave=args.leave)
     else:
         send(args.folder, args.file, args.port)
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import grpc
 
+from severable_coordinator.adapters.arenas import share_arenas
 from severable_coordinator.adapters.authority import KeyPair
 from severable_coordinator.adapters.call_limits import CallLimits, Limits
 from severable_coordinator.errors import (
@@ -83,6 +84,7 @@ def start(
     limits: Limits | None = None,
 ) -> grpc.Server:
     """Start a server with what `add` puts into it. BusyError when the port is taken."""
+    share_arenas()
     server = grpc.server(
         ThreadPoolExecutor(_THREADS),
         interceptors=[CallLimits(limits or Limits())],

@@ -59,6 +59,9 @@ def test_a_chunk_is_written_and_read_as_protobuf_writes_and_reads_it(
 @example(b"\x22\x81\x80\x80\x80\x80\x80\x80\x80\x80\x00a")  # a length in ten bytes
 @example(b"\x22\x81\x80\x80\x80\x80\x80\x80\x80\x80\x02a")  # more than 64 bits
 @example(b"\x18" + b"\xff" * 10)
+@example(b"\x0a\x00" * 3 + b"\x22\x01a")  # as many fields as a chunk has
+@example(b"\x0a\x00" * 4 + b"\x22\x01a")
+@example(b"\x0a\x00" * 100_000 + b"\x22\x01a")
 @example(b"\x22\x05ab")
 @example(b"\x22")
 def test_any_bytes_are_read_or_refused_as_protobuf_reads_or_refuses_them(message: bytes) -> None:

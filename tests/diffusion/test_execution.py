@@ -53,10 +53,19 @@ def test_a_plans_threads_hold_inside_and_end_outside() -> None:
     assert torch.get_num_threads() == 1
 
 
-@pytest.mark.integration
+def test_a_compiled_plan_trains_and_names_the_same_network(recipe: Recipe, images_NCHW: torch.Tensor) -> None:
+    with torch.compiler.set_stance("force_eager"):  # the wrapper as it is, without what the compiler makes of it
+        assert_trains_the_same_network(recipe, images_NCHW)
+
+
+@pytest.mark.soak  # the compiler takes one to three minutes
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile on the CPU needs a C++ compiler")
 @pytest.mark.filterwarnings("default")  # the compiler's own
-def test_a_compiled_plan_trains_the_same_network(recipe: Recipe, images_NCHW: torch.Tensor) -> None:
+def test_what_the_compiler_makes_of_it_trains_the_same_network(recipe: Recipe, images_NCHW: torch.Tensor) -> None:
+    assert_trains_the_same_network(recipe, images_NCHW)
+
+
+def assert_trains_the_same_network(recipe: Recipe, images_NCHW: torch.Tensor) -> None:
     plain, compiled = Trainer(recipe, images_NCHW, 0), Trainer(recipe, images_NCHW, 0, plan=ExecutionPlan(compile=True))
     plain.run()
     compiled.run()

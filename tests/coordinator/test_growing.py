@@ -1,12 +1,16 @@
 """Files of a vault that grow over several processes: whole segments survive any end, and nothing comes twice."""
 
+import io
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pytest
 from tools import run_python
 
+from severable_coordinator.adapters.growing_file import GrowingFile
 from severable_coordinator.adapters.vault import DirectoryVault
 from severable_coordinator.errors import NotFoundError, StorageError
 
@@ -164,3 +168,35 @@ def test_a_whole_file_that_was_altered_is_a_part_and_its_pass_begins_anew(vault:
     assert passes.begun[-1] == DATA
     vault.keep("archive", NAME, KEPT)
     assert vault.read("archive", KEPT) == DATA
+
+
+class Taking(io.RawIOBase):
+    """A stream that takes so many bytes at a time, and no more."""
+
+    def __init__(self, raw: io.RawIOBase, most: int) -> None:
+        self._raw, self._most = raw, most
+
+    def write(self, data: Any) -> int:
+        return self._raw.write(bytes(data)[: self._most]) or 0
+
+
+def _reader(raw: BinaryIO) -> io.BufferedReader:
+    return io.BufferedReader(io.FileIO(raw.fileno(), closefd=False))
+
+
+def plain(path: Path, most: int) -> GrowingFile:
+    return GrowingFile(path, lambda raw: Taking(raw, most), _reader, nullcontext, lambda: len)
+
+
+def test_a_stream_that_takes_a_part_is_given_the_rest(tmp_path: Path) -> None:
+    growing = plain(tmp_path / "file", most=3)
+    growing.write(b"eleven bytes")
+    growing.finish()
+    assert (tmp_path / "file").read_bytes() == b"eleven bytes"
+
+
+def test_a_stream_that_takes_nothing_is_an_error_and_no_endless_loop(tmp_path: Path) -> None:
+    growing = plain(tmp_path / "file", most=0)
+    with pytest.raises(OSError, match="Input/output"):
+        growing.write(b"x")
+    assert not growing.there

@@ -4,7 +4,7 @@ Who has numpy at hand may look at the numbers with that (`Look`): it is for spee
 
 NaN and the infinities have every bit of the exponent set, so the last byte of a little-endian number already tells
 them from all but the largest finite ones. Those bytes are cut out and searched at C speed; only a block in which one
-is suspicious is read number by number. Trained weights have none: 0.07 ns a byte where summing floats took 1.5.
+is suspicious is read number by number. Trained weights have none: 0.4 ns a byte where summing floats took 1.5.
 """
 
 import math
